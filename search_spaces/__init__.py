@@ -1,0 +1,43 @@
+"""Space files: what a sweep is asked for, checked, and turned into Optuna's suggestions."""
+
+from search_spaces.baseline import Baseline
+from search_spaces.budget import Budget
+from search_spaces.checks import PACKABLE
+from search_spaces.data import Data, Model, Probe, Source
+from search_spaces.errors import SpaceError
+from search_spaces.load import load_space
+from search_spaces.method import METHODS, Full, Linear, Lora, Method, SelectiveLora, ZeroShot
+from search_spaces.search import Choices, Objectives, Range, Search
+from search_spaces.space import Space, json_schema, parse_space
+from search_spaces.suggest import grid, suggest
+from search_spaces.training import Resources, Training
+
+__all__ = [
+    "METHODS",
+    "PACKABLE",
+    "Baseline",
+    "Budget",
+    "Choices",
+    "Data",
+    "Full",
+    "Linear",
+    "Lora",
+    "Method",
+    "Model",
+    "Objectives",
+    "Probe",
+    "Range",
+    "Resources",
+    "Search",
+    "SelectiveLora",
+    "Source",
+    "Space",
+    "SpaceError",
+    "Training",
+    "ZeroShot",
+    "grid",
+    "json_schema",
+    "load_space",
+    "parse_space",
+    "suggest",
+]

@@ -1,0 +1,142 @@
+"""The rules that join several sections of a space."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from search_spaces.baseline import Baseline
+from search_spaces.errors import Mistake, Path
+from search_spaces.method import METHODS, Method, SelectiveLora, closed_start
+from search_spaces.search import Domain, Range
+from search_spaces.settings import Settings
+from search_spaces.training import Training
+
+LARGEST_GRID = 100_000
+
+PACKABLE = frozenset(
+    {
+        "method.lambda",
+        "method.rank",
+        "method.alpha",
+        "method.score_lr",
+        "training.lr",
+        "training.weight_decay",
+        "training.seed",
+    }
+)
+"""The dotted paths that may differ between the trials of one pack."""
+
+PACKABLE_METHODS = ("selective_lora", "lora")
+
+
+class Sections(NamedTuple):
+    """The sections that the rules are about; what is itself wrong is None or left out."""
+
+    method: Method | None
+    training: Training | None
+    parameters: Mapping[str, Domain]
+    baselines: Mapping[int, Baseline]
+    sampler: str | None
+    pack: int | str | None
+
+
+def joint_mistakes(sections: Sections) -> list[Mistake]:
+    """Every mistake that shows only when sections are read together."""
+    settings = Settings(sections.method, sections.training)
+    found = [m for path, domain in sections.parameters.items() for m in _parameter(path, domain, settings)]
+    if not found:
+        found += _closed_start(sections.method, sections.parameters)
+    if sections.sampler == "grid":
+        found += _grid(sections.parameters, settings)
+    found += _pack(sections, settings)
+    found += _labels(sections.baselines)
+    for place, baseline in sections.baselines.items():
+        found += _baseline(place, baseline, sections.training)
+    return found
+
+
+def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
+    """What keeps trials from sharing a pack: the method, and every searched path that no pack may vary."""
+    if method.name not in PACKABLE_METHODS:
+        return [f"method {method.name}"]
+    return [path for path in paths if path not in PACKABLE]
+
+
+def _parameter(path: str, domain: Domain, settings: Settings) -> Iterator[Mistake]:
+    """A parameter is a setting, and every value of its domain is one that the setting takes."""
+    here: Path = ("search", "parameters", path)
+    if path not in settings.fields:
+        if text := settings.why_not(path):
+            yield Mistake(here, text)
+        return
+    if isinstance(domain, Range) and not settings.is_number(path):
+        yield Mistake(here, "is not a number, so it has no range; list its values under choices")
+        return
+    for where, value in domain.ends():
+        if text := settings.refusal(path, value):
+            yield Mistake((*here, *where), text)
+    if isinstance(domain, Range) and settings.is_whole(path) and isinstance(domain.step, float):
+        yield Mistake((*here, "step"), f"expects a whole number, got {domain.step}")
+
+
+def _closed_start(method: Method | None, parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
+    """The lowest initial score is not below the highest threshold."""
+    if not isinstance(method, SelectiveLora):
+        return
+    scores = _values(parameters.get("method.initial_score"), method.initial_score)
+    thresholds = _values(parameters.get("method.threshold"), method.threshold)
+    if min(scores) < max(thresholds):
+        searched = next(p for p in ("method.initial_score", "method.threshold") if p in parameters)
+        text = f"the initial score {closed_start(min(scores), max(thresholds))}"
+        yield Mistake(("search", "parameters", searched), text)
+
+
+def _values(domain: Domain | None, fixed: float) -> list[float]:
+    ends = domain.ends() if domain else [((), fixed)]
+    return [value for _, value in ends if isinstance(value, int | float)]
+
+
+def _grid(parameters: Mapping[str, Domain], settings: Settings) -> Iterator[Mistake]:
+    """A grid is finite, and small enough to be listed."""
+    points = 1
+    for path, domain in parameters.items():
+        if path not in settings.fields:
+            continue
+        count = domain.count(settings.is_whole(path))
+        if count is None:
+            yield Mistake(("search", "parameters", path), "the grid sampler needs a step or choices here")
+        points *= count or 1
+    if points > LARGEST_GRID:
+        text = (
+            f"the grid has {points} points, more than {LARGEST_GRID}; use fewer values, or the sampler random"
+        )
+        yield Mistake(("search", "sampler"), text)
+
+
+def _pack(sections: Sections, settings: Settings) -> Iterator[Mistake]:
+    """Trials that share a pack differ only in what a pack may vary."""
+    if sections.method is None or not isinstance(sections.pack, int) or sections.pack == 1:
+        return
+    searched = [path for path in sections.parameters if path in settings.fields]
+    if reasons := unpackable(sections.method, searched):
+        text = f"{sections.pack} trials cannot share one model with {', '.join(reasons)}; use pack: 1 or auto"
+        yield Mistake(("resources", "pack"), text)
+
+
+def _labels(baselines: Mapping[int, Baseline]) -> Iterator[Mistake]:
+    first: dict[str, int] = {}
+    for place, baseline in baselines.items():
+        if first.setdefault(baseline.label, place) != place:
+            text = f"the label {baseline.label!r} is used twice; give one of the two another label"
+            yield Mistake(("baselines", place), text)
+
+
+def _baseline(place: int, baseline: Baseline, training: Training | None) -> Iterator[Mistake]:
+    """The changes of a baseline name settings, and the settings take them."""
+    here: Path = ("baselines", place, "set")
+    settings = Settings(METHODS[baseline.method].model_validate({"name": baseline.method}), training)
+    known = {path: value for path, value in baseline.changes.items() if path in settings.fields}
+    for path in baseline.changes:
+        if path not in known and (text := settings.why_not(path)):
+            yield Mistake((*here, path), text)
+    for where, text in settings.refusals(known):
+        yield Mistake((*here, *where), text)

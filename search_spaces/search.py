@@ -1,0 +1,128 @@
+"""What is searched, and how."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from search_spaces.errors import Mistake, Path
+from search_spaces.part import Number, Part, Scalar, Seed, UniqueItems, refuse
+
+RANGE, CHOICES = "<range>", "<choices>"
+"""What pydantic's errors call the two kinds of domain; no key of a space looks like it."""
+
+
+class Range(Part):
+    """Numbers from low to high: whole where the setting is, else any, or those in steps from low."""
+
+    low: Number = Field(description="smallest value")
+    high: Number = Field(description="largest value, above low")
+    log: bool = Field(
+        default=False, description="whether orders of magnitude are equally likely; needs low above 0"
+    )
+    step: Number | None = Field(default=None, description="distance between values; not with log")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        mistakes = []
+        if self.low >= self.high:
+            mistakes.append(Mistake(("high",), f"must be above low, got low {self.low} and high {self.high}"))
+        elif self.step is not None and not 0 < self.step <= self.high - self.low:
+            text = f"must be above 0 and at most high - low = {self.high - self.low}, got {self.step}"
+            mistakes.append(Mistake(("step",), text))
+        if self.log and self.low <= 0:
+            mistakes.append(Mistake(("low",), f"must be above 0 for a log range, got {self.low}"))
+        if self.log and self.step is not None:
+            mistakes.append(Mistake(("step",), "cannot be used with log; remove one of the two"))
+        if mistakes:
+            refuse(*mistakes)
+        return self
+
+    def count(self, whole: bool) -> int | None:
+        """How many values there are, or None when every number between low and high is one."""
+        if not whole and self.step is None:
+            return None
+        return int((_exact(self.high) - _exact(self.low)) // _exact(self.step or 1)) + 1
+
+    def values(self, whole: bool) -> list[int | float]:
+        """Every value, from low up.
+
+        Raises:
+            ValueError: there is no end of them.
+        """
+        count = self.count(whole)
+        if count is None:
+            raise ValueError("a range without a step has no list of values")
+        return [self._value(place, whole) for place in range(count)]
+
+    def last(self, whole: bool) -> int | float:
+        """The largest value: high, or the last step that does not pass it."""
+        count = self.count(whole)
+        return self.high if count is None else self._value(count - 1, whole)
+
+    def _value(self, place: int, whole: bool) -> int | float:
+        exact = _exact(self.low) + place * _exact(self.step or 1)
+        return int(exact) if whole else float(exact)
+
+    def ends(self) -> list[tuple[Path, int | float]]:
+        """The values that bound all others, each with where it stands."""
+        return [(("low",), self.low), (("high",), self.high)]
+
+
+class Choices(Part):
+    """A list of values."""
+
+    choices: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), UniqueItems] = Field(
+        description="the values to choose from, each once"
+    )
+
+    def ends(self) -> list[tuple[Path, bool | int | float | str | None]]:
+        """The values that bound all others, each with where it stands: here, all of them."""
+        return [(("choices", place), value) for place, value in enumerate(self.choices)]
+
+    def count(self, whole: bool) -> int:
+        """How many values there are."""
+        return len(self.choices)
+
+    def values(self, whole: bool) -> list[bool | int | float | str | None]:
+        """Every value, as written."""
+        return list(self.choices)
+
+
+def _exact(number: int | float) -> Fraction:
+    """The number as it was written: 0.1 is one tenth."""
+    return Fraction(str(number))
+
+
+def _kind(value: object) -> str:
+    has_choices = isinstance(value, Choices) or (isinstance(value, Mapping) and "choices" in value)
+    return CHOICES if has_choices else RANGE
+
+
+Domain = Annotated[
+    Annotated[Range, Tag(RANGE)] | Annotated[Choices, Tag(CHOICES)],
+    Discriminator(_kind),
+]
+
+
+class Objectives(Part):
+    """The two measures that the front trades off."""
+
+    id_accuracy: Literal["maximize"] = Field(default="maximize", description="accuracy on the task")
+    forgetting: Literal["minimize"] = Field(default="minimize", description="accuracy lost on the probes")
+
+
+class Search(Part):
+    """The search over a space."""
+
+    sampler: Literal["tpe", "gp", "nsga2", "random", "grid"] = Field(
+        default="tpe", description="how the next values are chosen"
+    )
+    trials: int = Field(ge=1, description="how many trials to run, a whole number of at least 1")
+    seed: Seed = Field(default=0, description="seed of the sampler")
+    objectives: Objectives = Field(default=Objectives(), description="what is maximised and minimised")
+    parameters: dict[str, Domain] = Field(
+        default={},
+        description="what is searched: dotted paths of method or training, such as method.lambda",
+    )

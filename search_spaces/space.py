@@ -1,0 +1,181 @@
+"""A space: everything that a sweep is asked for."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from search_spaces.baseline import Baseline
+from search_spaces.budget import Budget
+from search_spaces.checks import Sections, joint_mistakes, unpackable
+from search_spaces.data import Data, Model
+from search_spaces.errors import Mistake, SpaceError, line_of, remedy
+from search_spaces.messages import mistakes_of
+from search_spaces.method import Method
+from search_spaces.part import Name, Part, refuse
+from search_spaces.paths import PutError, put
+from search_spaces.search import Domain, Search
+from search_spaces.training import Resources, Training
+from search_spaces.yaml_text import write
+
+FlatValue = bool | int | float | str
+
+
+class Space(Part):
+    """What is adapted, to what, how, how many blocks may change, and what is searched.
+
+    A space is valid: every searched path is a setting of its method or training and takes every value of
+    its range or choices, and so do the settings that baselines change.
+    """
+
+    sweep: Name = Field(description="the sweep's name: letters, digits, '_' and '-'")
+    model: Model = Field(description="the pre-trained model")
+    data: Data = Field(description="what is learned, and what is remembered")
+    method: Method = Field(discriminator="name", description="how the model is adapted")
+    training: Training = Field(default=Training(), description="the training of a trial")
+    budget: Budget = Field(description="how many blocks may be active: active_blocks or active_fraction")
+    search: Search = Field(description="what is searched, and how")
+    baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
+        default=(), description="methods that run beside the search"
+    )
+    resources: Resources = Field(default=Resources(), description="what a trial is given")
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        sections = Sections(
+            self.method,
+            self.training,
+            self.search.parameters,
+            dict(enumerate(self.baselines)),
+            self.search.sampler,
+            self.resources.pack,
+        )
+        if mistakes := joint_mistakes(sections):
+            refuse(*mistakes)
+        return self
+
+    @property
+    def packable(self) -> bool:
+        """Whether trials may share one frozen model: the method can, and all that is searched is packable."""
+        return not unpackable(self.method, self.search.parameters)
+
+    def to_yaml(self) -> str:
+        """The space with all its defaults as the text of a space file."""
+        return write(self.dump())
+
+    def flat(self) -> dict[str, FlatValue]:
+        """One value for every dotted name but the searched ranges and the baselines, as a tracker takes them.
+
+        Data go by their labels, lists are joined by commas, what is null is left out.
+        """
+        sections: dict[str, Mapping[str, Any]] = {
+            "model": self.model.dump(),
+            "data": self.data.labels(),
+            "method": self.method.dump(),
+            "training": self.training.dump(),
+            "budget": self.budget.dump(),
+            "search": self.search.model_dump(include={"sampler", "trials", "seed"}),
+            "resources": self.resources.dump(),
+        }
+        return {
+            f"{section}.{key}": ",".join(value) if isinstance(value, list) else value
+            for section, values in sections.items()
+            for key, value in values.items()
+            if value is not None
+        }
+
+    def with_values(self, values: Mapping[str, Any]) -> "Space":
+        """The space with the values at their dotted paths, such as a trial's.
+
+        Raises:
+            SpaceError: a path does not exist or does not take its value.
+        """
+        return _changed(self.dump(), values)
+
+    def for_baseline(self, label: str) -> "Space":
+        """The space in which the baseline is the method: its own defaults, its changes, nothing searched.
+
+        Raises:
+            SpaceError: no baseline has the label.
+        """
+        by_label = {baseline.label: baseline for baseline in self.baselines}
+        if label not in by_label:
+            offer = remedy(label, list(by_label), "known:") if by_label else "the space has none"
+            raise SpaceError([f"no baseline is labelled {label!r}; {offer}"])
+        baseline = by_label[label]
+        data = self.dump() | {"method": {"name": baseline.method}, "baselines": []}
+        data["search"]["parameters"] = {}
+        data["resources"]["pack"] = 1
+        return _changed(data, baseline.changes)
+
+
+def examine(data: Mapping[str, Any]) -> Space | list[Mistake]:
+    """The space that the values describe, or every mistake that they hold."""
+    try:
+        return Space.model_validate(dict(data))
+    except ValidationError as error:
+        mistakes = mistakes_of(error, Space)
+    joint = joint_mistakes(_sound_sections(data))
+    return mistakes + [mistake for mistake in joint if mistake not in mistakes]
+
+
+def parse_space(data: Mapping[str, Any]) -> Space:
+    """The space of a dump.
+
+    Raises:
+        SpaceError: the values describe none; one line a mistake.
+    """
+    if not isinstance(data, Mapping):
+        raise SpaceError(["a space is a mapping of its sections"])
+    found = examine(data)
+    if isinstance(found, Space):
+        return found
+    raise SpaceError([line_of(mistake) for mistake in found])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a space file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Space.model_json_schema()
+
+
+def _changed(data: dict[str, Any], values: Mapping[str, Any]) -> Space:
+    mistakes = []
+    for path, value in values.items():
+        try:
+            put(data, path, value)
+        except PutError as refusal:
+            mistakes.append(refusal.mistake)
+    if mistakes:
+        raise SpaceError([line_of(mistake) for mistake in mistakes])
+    return parse_space(data)
+
+
+def _sound_sections(data: Mapping[str, Any]) -> Sections:
+    """The sections that are right by themselves, so that a mistake in one hides none in the others."""
+    search = _mapping(data.get("search"))
+    parameters = {path: _sound(Domain, value) for path, value in _mapping(search.get("parameters")).items()}
+    listed = data.get("baselines")
+    baselines = {
+        place: _sound(Baseline, value)
+        for place, value in enumerate(listed if isinstance(listed, Sequence) else ())
+    }
+    return Sections(
+        _sound(Annotated[Method, Field(discriminator="name")], data.get("method")),
+        _sound(Training, data.get("training", {})),
+        {str(path): domain for path, domain in parameters.items() if domain is not None},
+        {place: baseline for place, baseline in baselines.items() if baseline is not None},
+        search.get("sampler") if isinstance(search.get("sampler"), str) else None,
+        _sound(Resources, data.get("resources", {}), "pack"),
+    )
+
+
+def _sound(kind: Any, value: object, attribute: str | None = None) -> Any:
+    try:
+        found = TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None
+    return getattr(found, attribute) if attribute else found
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

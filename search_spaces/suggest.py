@@ -1,0 +1,39 @@
+"""A space as Optuna asks for it."""
+
+from typing import Any
+
+import optuna
+
+from search_spaces.search import Choices, Range
+from search_spaces.settings import Settings
+from search_spaces.space import Space
+
+
+def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+    """A value for every searched path, in the order of the file."""
+    settings = Settings(space.method, space.training)
+    return {
+        path: _value(trial, path, domain, settings.is_whole(path))
+        for path, domain in space.search.parameters.items()
+    }
+
+
+def grid(space: Space) -> dict[str, list[Any]]:
+    """Every value of every searched path, as Optuna's GridSampler takes them.
+
+    Raises:
+        ValueError: a path has a range without steps; a space with the sampler grid has none.
+    """
+    settings = Settings(space.method, space.training)
+    return {
+        path: list(domain.values(settings.is_whole(path))) for path, domain in space.search.parameters.items()
+    }
+
+
+def _value(trial: optuna.Trial, path: str, domain: Range | Choices, whole: bool) -> Any:
+    if isinstance(domain, Choices):
+        return trial.suggest_categorical(path, domain.choices)
+    low, high = domain.low, domain.last(whole)
+    if whole:
+        return trial.suggest_int(path, int(low), int(high), step=int(domain.step or 1), log=domain.log)
+    return trial.suggest_float(path, low, high, step=domain.step, log=domain.log)

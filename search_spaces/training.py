@@ -1,0 +1,47 @@
+"""How long and how fast a trial trains, and on what."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from search_spaces.errors import shown
+from search_spaces.part import Part, Seed, mistaken
+
+
+class Training(Part):
+    """The training of one trial."""
+
+    epochs: int = Field(default=10, ge=1, description="passes over the training split")
+    batch_size: int = Field(default=32, ge=1, description="pictures a step")
+    lr: float = Field(default=2e-3, gt=0, description="peak learning rate of the weights")
+    weight_decay: float = Field(default=0.0, ge=0, description="decay of the weights")
+    warmup: float = Field(
+        default=0.05, ge=0, lt=1, description="fraction of the steps in which the rate rises"
+    )
+    seed: Seed = Field(default=0, description="seed of the initial weights and of the order of the data")
+
+
+def _pack(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise mistaken(f"expects auto or a whole number of at least 1, got {shown(value)}")
+
+
+Pack = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_pack),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
+]
+
+
+class Resources(Part):
+    """What a trial is given."""
+
+    cpus_per_trial: float = Field(default=1.0, gt=0, description="processor cores of a pack of trials")
+    gpus_per_trial: float = Field(
+        default=0.0, ge=0, description="GPUs of a pack of trials; a fraction shares one"
+    )
+    pack: Pack = Field(
+        default="auto",
+        description="trials trained together over one frozen model; auto lets the sweep choose",
+    )

@@ -1,0 +1,1 @@
+"""The sweep: searcher, runner, tracking, front, report and command line."""

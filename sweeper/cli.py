@@ -1,0 +1,194 @@
+"""The command line: ``python -m sweeper``."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from search_spaces import SpaceError, json_schema, load_space
+from sweeper.errors import UserError
+
+if TYPE_CHECKING:
+    from sweeper.outcome import Outcome
+
+app = typer.Typer(
+    name="sweeper",
+    help="Search for the adapter that learns most, forgets least and keeps its block budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
+Name = Annotated[str, typer.Argument(help="the name of a sweep")]
+Set = Annotated[
+    list[str], typer.Option("--set", help="override a value: search.trials=64", metavar="PATH=VALUE")
+]
+Address = Annotated[
+    str | None, typer.Option(help="a Ray cluster to join; else RAY_ADDRESS, else started here")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="SWEEPER_STORAGE", help="SQLAlchemy URL of the Optuna storage", show_envvar=True),
+]
+
+DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@app.command()
+def run(
+    space: SpaceFile,
+    set_: Set = [],  # noqa: B006
+    name: Annotated[str | None, typer.Option(help="a name other than the space's own")] = None,
+    address: Address = None,
+    storage: Storage = None,
+) -> None:
+    """Run a sweep to its end."""
+    loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
+    from sweeper import runner
+
+    _finish(loaded.sweep, lambda: runner.start(loaded, runner.Surroundings(address, storage, console)))
+
+
+@app.command()
+def resume(
+    name: Name,
+    trials: Annotated[int | None, typer.Option(min=1, help="trials asked for from now on, in all")] = None,
+    address: Address = None,
+    storage: Storage = None,
+) -> None:
+    """Go on with a sweep that was interrupted, or ask for more of its trials."""
+    from sweeper import runner
+
+    _finish(name, lambda: runner.resume(name, trials, runner.Surroundings(address, storage, console)))
+
+
+@app.command()
+def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
+    """Check a space; show it with its defaults, its blocks, its budget and its cost."""
+    loaded = load_space(space, set_)
+    from sweeper.cost import estimate
+    from sweeper.progress import duration
+    from sweeper.runner import check_budget
+    from trainables import open_problem
+    from trainables.methods import candidate_blocks
+
+    problem = open_problem(loaded.dump())
+    blocks = candidate_blocks(problem.backbone, loaded.dump()["method"])
+    budget = check_budget(loaded, len(blocks))
+    cost = estimate(problem, loaded)
+    console.print(loaded.to_yaml(), markup=False, highlight=False, soft_wrap=True)
+    runs = f"{loaded.search.trials} trials and {len(loaded.baselines)} baselines"
+    console.print(
+        f"blocks: {len(blocks)}", f"budget: {loaded.budget.rule.replace('_', ' ')} {budget}", sep="\n"
+    )
+    console.print(
+        f"cost: about {duration(cost.trial)} a trial, {duration(cost.sweep)} for {runs}, "
+        f"{cost.at_once} at a time on this machine"
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a space, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command("list")
+def list_() -> None:
+    """Show the sweeps in this working directory."""
+    from sweeper.folders import SweepFolder, names
+    from sweeper.progress import sweep_line
+    from sweeper.runner import open_study
+
+    for name in names():
+        try:
+            record = open_study(name, SweepFolder(name).storage(None)).record()
+        except UserError as error:
+            console.print(f"{name}: {error}", markup=False, soft_wrap=True)
+        else:
+            console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def status(name: Name, storage: Storage = None) -> None:
+    """Show how far a sweep is and its front."""
+    from sweeper.folders import SweepFolder
+    from sweeper.progress import sweep_line, under_way
+    from sweeper.report import front_table
+    from sweeper.runner import open_study
+
+    record = open_study(name, SweepFolder(name).storage(storage)).record()
+    console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
+    if any(trial.state == "running" for trial in (*record.trials, *record.baselines)):
+        console.print(under_way(record))
+    console.print(front_table(record))
+
+
+@app.command()
+def report(name: Name, storage: Storage = None) -> None:
+    """Write a sweep's report again, also while it runs."""
+    from sweeper.folders import SweepFolder
+    from sweeper.outcome import write_outcome
+    from sweeper.runner import open_study
+
+    folder = SweepFolder(name)
+    outcome = write_outcome(open_study(name, folder.storage(storage)), folder)
+    console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def ui(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
+) -> None:
+    """Open the MLflow UI on the sweeps of this working directory."""
+    from sweeper.tracking import tracking_uri
+
+    uri = tracking_uri()
+    if uri.startswith("http"):
+        console.print(f"MLflow serves its UI at {uri}", markup=False)
+        return
+    arguments = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, *arguments, "--workers", "1"])
+
+
+def main() -> None:
+    """Runs a command; a mistake of the person's ends in one message and exit status 2."""
+    from trainables.errors import ProblemError
+
+    try:
+        app(standalone_mode=True)
+    except (SpaceError, UserError, ProblemError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(BAD_INPUT)
+
+
+def _finish(name: str, go: Callable[[], "Outcome"]) -> None:
+    """Runs a sweep, then says what came out, or how to go on."""
+    from sweeper.report import front_table
+
+    try:
+        outcome = go()
+    except KeyboardInterrupt:
+        console.print(f"\nstopped; go on with: python -m sweeper resume {name}", markup=False)
+        raise typer.Exit(INTERRUPTED) from None
+    console.print(front_table(outcome.record))
+    if outcome.reproduce:
+        console.print(
+            f"recommended: train it again with\n  {outcome.reproduce}", markup=False, soft_wrap=True
+        )
+    console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
+    console.print("compare the trials in MLflow: python -m sweeper ui", markup=False)
+    if not any(trial.state == "complete" for trial in outcome.record.trials):
+        console.print("every trial failed; the report and MLflow have the reasons")
+        raise typer.Exit(FAILED)
+    if not outcome.record.front:
+        console.print(f"no trial met the budget of {outcome.record.budget} blocks")
+        raise typer.Exit(NO_TRIAL_MET_THE_BUDGET)

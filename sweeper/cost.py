@@ -1,0 +1,44 @@
+"""What a sweep will cost, judged from a few steps on this machine."""
+
+import os
+import time
+from dataclasses import dataclass
+
+from search_spaces import Space
+from trainables.problem import Problem
+from trainables.training import Training
+
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds on this machine, without what packs save.
+
+    Attributes:
+        trial: of one trial.
+        sweep: of all trials and baselines, ``at_once`` of them side by side.
+    """
+
+    trial: float
+    sweep: float
+    at_once: int
+
+
+def estimate(problem: Problem, space: Space) -> Cost:
+    """Times some training steps and one validation, and multiplies."""
+    training = Training(problem, [space.dump()])
+    training.run_batches(1)
+    step = _seconds(lambda: training.run_batches(min(_STEPS, training.batches))) / _STEPS
+    validation = _seconds(training.validate)
+    trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
+    at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
+    runs = space.search.trials + len(space.baselines)
+    return Cost(trial, trial * -(-runs // at_once), at_once)
+
+
+def _seconds(function: object) -> float:
+    assert callable(function)
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start

@@ -1,0 +1,86 @@
+"""The folder of a sweep, and the lock that keeps a second driver out of it."""
+
+import difflib
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from sweeper.errors import UserError
+
+ROOT = Path("sweeps")
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """``sweeps/<name>``: the journal, the checkpoints, the report."""
+
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return (ROOT / self.name).absolute()
+
+    @property
+    def journal(self) -> Path:
+        """Optuna's journal file, if the study is kept here."""
+        return self.path / "study.journal"
+
+    @property
+    def report(self) -> Path:
+        """Where the report is written."""
+        return self.path / "report"
+
+    def trial(self, key: str) -> Path:
+        """Where a trial's checkpoint is."""
+        return self.path / "trials" / key
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held while a sweep runs. The operating system lets go of it if the driver dies.
+
+        Raises:
+            UserError: another driver holds it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"sweep '{self.name}' is running in another process") from None
+            yield
+
+    def remember_storage(self, url: str | None) -> None:
+        """Notes where the study is kept. A password is left out."""
+        shown = None if url is None else make_url(url).render_as_string(hide_password=True)
+        (self.path / "sweep.json").write_text(json.dumps({"storage": shown}) + "\n")
+
+    def storage(self, given: str | None) -> str | None:
+        """URL of the storage that was noted, or as it is given now; None for the journal file.
+
+        Raises:
+            UserError: no such sweep, or the noted URL lacks its password.
+        """
+        if given is not None:
+            return given
+        note = self.path / "sweep.json"
+        if not note.exists():
+            near = difflib.get_close_matches(self.name, names(), n=1)
+            hint = (
+                f"; did you mean '{near[0]}'?" if near else "; `python -m sweeper list` shows what there is"
+            )
+            raise UserError(f"there is no sweep '{self.name}' in {ROOT.absolute()}{hint}")
+        url: str | None = json.loads(note.read_text())["storage"]
+        if url is not None and make_url(url).password == "***":
+            raise UserError(f"the study of sweep '{self.name}' is in {url}: give --storage with the password")
+        return url
+
+
+def names() -> list[str]:
+    """Names of the sweeps in this working directory."""
+    return sorted(note.parent.name for note in ROOT.glob("*/sweep.json"))

@@ -1,0 +1,133 @@
+"""What a person sees while a sweep runs."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.records import SweepRecord, TrialRecord
+
+
+class Progress:
+    """A live table of the trials under way and of the front; plain lines where there is no terminal."""
+
+    def __init__(self, console: Console, record: SweepRecord) -> None:
+        self._console = console
+        self._started = time.monotonic()
+        self._ended_before = _ended(record)
+        self._live = (
+            Live(console=console, transient=True, refresh_per_second=2) if console.is_terminal else None
+        )
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, record: SweepRecord, report: dict[str, Any] | None = None) -> None:
+        """Shows the sweep as it is now; ``report`` is the one that has just come in."""
+        if self._live:
+            self._live.update(Group(under_way(record), _front(record), Text(self._pace(record), style="dim")))
+        elif report is not None and report["state"] != "running":
+            self._console.print(
+                f"{_line(record, report)} · {self._pace(record)}", highlight=False, soft_wrap=True
+            )
+
+    def _pace(self, record: SweepRecord) -> str:
+        """Trials done, rate and time left."""
+        ended, total = _ended(record), record.asked + len(record.baselines)
+        text = f"{ended}/{total} done, {len(record.front)} on the front"
+        here = ended - self._ended_before
+        if here == 0:
+            return text
+        per_trial = (time.monotonic() - self._started) / here
+        return f"{text}, {60 / per_trial:.1f} a minute, {duration(per_trial * (total - ended))} left"
+
+
+def _ended(record: SweepRecord) -> int:
+    return sum(t.state in ("complete", "pruned", "failed") for t in (*record.trials, *record.baselines))
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _values(trial: TrialRecord) -> str:
+    return " ".join(
+        f"{path.split('.')[-1]}={value:.3g}" if isinstance(value, float) else f"{path.split('.')[-1]}={value}"
+        for path, value in trial.parameters.items()
+    )
+
+
+def _figures(trial: TrialRecord, blocks: int) -> tuple[str, str, str]:
+    if not trial.metrics:
+        return "", "", ""
+    return (
+        f"{trial.metrics['id_accuracy']:.1f}",
+        f"{trial.metrics['forgetting']:+.1f}",
+        f"{trial.metrics['active_blocks']:.0f}/{blocks}",
+    )
+
+
+def _line(record: SweepRecord, report: dict[str, Any]) -> str:
+    trial = next(t for t in (*record.baselines, *record.trials) if t.key == report["key"])
+    if trial.state == "failed":
+        return f"{trial.key} failed: {trial.reason}"
+    accuracy, forgetting, active = _figures(trial, len(record.blocks))
+    mark = " · front" if trial.key in record.front else "" if trial.feasible else " · over budget"
+    if trial.role == "baseline":
+        mark = ""
+    name = " ".join(filter(None, (trial.key, _values(trial))))
+    return f"{name} · ID {accuracy} % · forgetting {forgetting} · active {active}{mark}"
+
+
+def _table(title: str, *extra: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    table.add_column("trial")
+    table.add_column("values")
+    for column in (*extra, "ID %", "forgetting", "active"):
+        table.add_column(column, justify="right")
+    return table
+
+
+def under_way(record: SweepRecord) -> Table:
+    """The trials and baselines that are being trained."""
+    table = _table("Under way", "epoch")
+    for trial in (*record.baselines, *record.trials):
+        if trial.state == "running":
+            epoch = f"{trial.metrics.get('epoch', 0):.0f}"
+            table.add_row(trial.key, _values(trial), epoch, *_figures(trial, len(record.blocks)))
+    return table
+
+
+def _front(record: SweepRecord) -> Table:
+    table = _table("Front so far")
+    by_key = {trial.key: trial for trial in record.trials}
+    for key in record.front:
+        table.add_row(key, _values(by_key[key]), *_figures(by_key[key], len(record.blocks)))
+    return table
+
+
+def sweep_line(record: SweepRecord) -> str:
+    """One line on a sweep: how far it is and what it has found."""
+    total = record.asked + len(record.baselines)
+    failed = sum(trial.state == "failed" for trial in (*record.trials, *record.baselines))
+    inside = sum(trial.feasible for trial in record.trials)
+    return (
+        f"{record.name}: {_ended(record)}/{total} done, {failed} failed, "
+        f"{inside} inside the budget of {record.budget}/{len(record.blocks)} blocks, "
+        f"{len(record.front)} on the front"
+    )

@@ -1,0 +1,69 @@
+"""A sweep as a data frame: one row a trial and baseline."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from sweeper.records import SweepRecord, TrialRecord
+
+_FIRST_METRICS = ("id_accuracy", "forgetting", "retained_accuracy", "active_blocks", "active_fraction")
+
+
+def trials_frame(record: SweepRecord) -> pd.DataFrame:
+    """One row a trial, by number, then one a baseline.
+
+    Columns: ``key``, ``label``, ``role``, ``state``, ``feasible``, ``front``; the searched parameters under
+    their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent, forgetting in
+    percentage points); ``active``, the open blocks joined by commas; ``reason``. What is unknown is missing.
+    A parameter whose values are of several kinds becomes text, so that every column has one type.
+    """
+    rows = [*record.trials, *record.baselines]
+    front = set(record.front)
+    columns: dict[str, pd.Series[Any]] = {
+        "key": _text(row.key for row in rows),
+        "label": _text(row.label for row in rows),
+        "role": _text(row.role for row in rows),
+        "state": _text(row.state for row in rows),
+        "feasible": pd.Series([row.feasible for row in rows], dtype="bool"),
+        "front": pd.Series([row.key in front for row in rows], dtype="bool"),
+    }
+    for name in parameter_names(record):
+        columns[name] = _column([row.parameters.get(name) for row in rows])
+    for name in metric_names(rows):
+        columns[name] = pd.Series([row.metrics.get(name) for row in rows], dtype="float64")
+    columns["active"] = _text(",".join(row.active) for row in rows)
+    columns["reason"] = _text(row.reason for row in rows)
+    return pd.DataFrame(columns)
+
+
+def parameter_names(record: SweepRecord) -> list[str]:
+    """Dotted names of the searched parameters, in the order in which trials name them."""
+    return list(dict.fromkeys(name for trial in record.trials for name in trial.parameters))
+
+
+def metric_names(rows: Iterable[TrialRecord]) -> list[str]:
+    """Names of all metrics: the objectives and counts first, then the rest by name, ``test/`` last."""
+    names = {name for row in rows for name in row.metrics}
+    first = [name for name in _FIRST_METRICS if name in names]
+    return first + sorted(names.difference(first), key=lambda name: (name.startswith("test/"), name))
+
+
+def _column(values: Sequence[Any]) -> "pd.Series[Any]":
+    known = [value for value in values if value is not None]
+    if known and all(isinstance(value, bool) for value in known):
+        return pd.Series(values, dtype="boolean")
+    if known and all(isinstance(value, int) and not isinstance(value, bool) for value in known):
+        return pd.Series(values, dtype="Int64")
+    if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
+        return pd.Series(values, dtype="float64")
+    return _text(
+        None if v is None else v if isinstance(v, str) else json.dumps(v, default=str) for v in values
+    )
+
+
+def _text(values: Iterable[str | None]) -> "pd.Series[Any]":
+    """A column of text; what UTF-8 cannot hold (lone surrogates) is written as an escape."""
+    safe = [v if v is None else v.encode("utf-8", "backslashreplace").decode("utf-8") for v in values]
+    return pd.Series(safe, dtype="string")

@@ -1,0 +1,138 @@
+"""The report as one HTML page that needs nothing but itself."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from sweeper.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
+from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import words
+from sweeper.report.grid import Grid, grids, shares
+from sweeper.report.plots import front_plot, hypervolume_plot
+from sweeper.report.points import points
+from sweeper.report.rows import columns, pre_trained, probe_names, rows
+
+
+def page(record: SweepRecord, recommended_command: str | None = None) -> str:
+    """The page as text.
+
+    Whatever the record holds is shown as text and never runs: the templates escape it, figures travel as
+    JSON with markup escaped, and the page's own policy lets no script run but the two it ships, known by
+    their hashes, and opens no connection.
+
+    Args:
+        recommended_command: the command that trains the recommended trial again.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    scripts = [get_plotlyjs(), environment.get_template("script.js.jinja").render()]
+    return environment.get_template("page.html.jinja").render(
+        **_content(record, recommended_command),
+        style=Markup(environment.get_template("style.css.jinja").render()),
+        scripts=[Markup(script) for script in scripts],
+        policy=_policy(scripts),
+    )
+
+
+def _policy(scripts: list[str]) -> str:
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
+    front = on_front(record)
+    chosen = recommended(record)
+    shown = columns(record)
+    return {
+        "name": record.name,
+        "facts": _facts(record),
+        "recommended": None if chosen is None else _recommended(record, chosen),
+        "better": [] if chosen is None else [row.label for row in dominating(record.baselines, chosen)],
+        "command": command,
+        "no_front": words.no_front(record),
+        "figures": _figures(record),
+        "hypervolume": words.figure(hypervolume(record, front), 4),
+        "reference_hypervolume": _reference_hypervolume(record),
+        "reference_point": REFERENCE_POINT,
+        "probes": probe_names(record),
+        "cards": _cards(record, front, chosen),
+        "columns": shown,
+        "rows": rows(record, shown),
+    }
+
+
+def _facts(record: SweepRecord) -> list[tuple[str, str]]:
+    return [
+        ("model", words.model(record)),
+        ("ID task", words.task(record)),
+        ("budget", words.budget(record)),
+        ("progress", words.counts(record)),
+    ]
+
+
+def _recommended(record: SweepRecord, trial: TrialRecord) -> dict[str, Any]:
+    return {
+        "label": trial.label,
+        "figures": [
+            ("ID accuracy", f"{words.figure(trial.metrics.get('id_accuracy'))} %"),
+            ("forgetting", f"{words.figure(trial.metrics.get('forgetting'))} pp"),
+            ("active blocks", words.active(record, trial)),
+        ],
+        "parameters": [(name, words.setting(value)) for name, value in trial.parameters.items()],
+        "active": trial.active,
+    }
+
+
+def _figures(record: SweepRecord) -> dict[str, Any]:
+    """The plots that have something to show, by the id of the place where they are drawn."""
+    shown = points(record)
+    figures: dict[str, Any] = {}
+    if any([shown.front, shown.feasible, shown.outside, shown.stopped, shown.baselines, shown.pre_trained]):
+        figures["front-plot"] = json.loads(front_plot(record).to_json())
+    if any(trial.feasible for trial in record.trials):
+        figures["hypervolume-plot"] = json.loads(hypervolume_plot(record).to_json())
+    return figures
+
+
+def _reference_hypervolume(record: SweepRecord) -> str | None:
+    """Hypervolume of the pre-trained model alone, where it has been measured."""
+    if "id_accuracy" not in record.reference or "retained_accuracy" not in record.reference:
+        return None
+    return words.figure(hypervolume(record, [pre_trained(record.reference)]), 4)
+
+
+def _cards(record: SweepRecord, front: list[TrialRecord], chosen: TrialRecord | None) -> list[dict[str, Any]]:
+    """One card a front trial; before them, where there are several, how often each block is active."""
+    cards = [
+        {
+            "title": f"trial {trial.label}",
+            "knee": trial is chosen,
+            "note": f"{words.figure(trial.metrics.get('id_accuracy'))} %, "
+            f"{words.figure(trial.metrics.get('forgetting'))} pp, {words.active(record, trial)} active",
+            "grids": _grids(record, [trial]),
+        }
+        for trial in front
+    ]
+    if len(front) < 2:
+        return cards
+    summary = {"title": f"all {len(front)} trials of the front", "knee": False, "note": "share of trials"}
+    return [{**summary, "grids": _grids(record, front)}, *cards]
+
+
+def _grids(record: SweepRecord, trials: list[TrialRecord]) -> list[Grid]:
+    return grids(record.blocks, shares(record.blocks, [trial.active for trial in trials]))

@@ -1,0 +1,92 @@
+"""The front as a still picture."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import points as on_plot
+from sweeper.report import words
+
+_DPI = 160
+
+
+def front_png(record: SweepRecord) -> bytes:
+    """ID accuracy (percent) against forgetting (percentage points), validation splits, as a PNG."""
+    shown = on_plot.points(record)
+    figure = Figure(figsize=(10, 5.6), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    _draw_trials(axes, shown)
+    _draw_marks(axes, shown)
+    _dress(axes, record)
+    file = BytesIO()
+    figure.savefig(file, format="png", metadata={"Software": ""})
+    return file.getvalue()
+
+
+def _draw_trials(axes: Axes, shown: on_plot.Points) -> None:
+    thin: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgewidth": 1.2}
+    _draw(axes, "stopped early", shown.stopped, marker="_", color=on_plot.OUTSIDE, **thin)
+    _draw(axes, "outside budget", shown.outside, marker="x", color=on_plot.OUTSIDE, **thin)
+    _draw(axes, "inside budget", shown.feasible, marker="o", color=on_plot.FEASIBLE, **thin)
+    step = {"drawstyle": "steps-post", "linewidth": 1.4, "markersize": 7}
+    _draw(axes, "front", shown.front, marker="o", color=on_plot.FRONT, **step)
+    if shown.knee is not None:
+        ring = {
+            "marker": "o",
+            "linestyle": "none",
+            "markersize": 14,
+            "markeredgewidth": 2,
+            "fillstyle": "none",
+        }
+        _draw(axes, f"knee: trial {shown.knee.label}", [shown.knee], color=on_plot.KNEE, zorder=4, **ring)
+
+
+def _draw_marks(axes: Axes, shown: on_plot.Points) -> None:
+    if shown.pre_trained is not None:
+        star: dict[str, Any] = {"marker": "*", "linestyle": "none", "color": on_plot.PRE_TRAINED}
+        axes.plot([0.0], [shown.pre_trained], label="pre-trained", markersize=18, **star)
+    for position, row in enumerate(shown.baselines):
+        marker = on_plot.BASELINE_MARKERS[position % len(on_plot.BASELINE_MARKERS)][1]
+        _draw(axes, row.label, [row], marker=marker, linestyle="none", color=on_plot.BASELINE, markersize=8)
+
+
+def _draw(axes: Axes, name: str, rows: Sequence[TrialRecord], **style: Any) -> None:
+    if rows:
+        x, y = zip(*sorted(on_plot.place(row) for row in rows), strict=True)
+        axes.plot(x, y, label=_plain(name), **style)
+
+
+def _dress(axes: Axes, record: SweepRecord) -> None:
+    axes.set_title(_plain(f"{record.name}: {words.budget(record)}", 80), loc="left", fontsize=12)
+    axes.set_xlabel("forgetting (percentage points)")
+    axes.set_ylabel("ID accuracy (%)")
+    axes.grid(color="#e8eaed", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#c4c8ce")
+    if not record.front:
+        note: dict[str, Any] = {
+            "transform": axes.transAxes,
+            "fontsize": 9,
+            "color": "#57606a",
+            "va": "bottom",
+            "wrap": True,
+        }
+        axes.text(0.0, 1.0, _plain(words.no_front(record), 200), **note)
+        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=12, pad=30)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=10, labelspacing=0.8
+        )
+
+
+def _plain(text: str, most: int = 32) -> str:
+    """Text on one line that matplotlib shows as it is, cut where long: a dollar would start a formula."""
+    flat = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
+    return words.cut(flat, most).replace("$", r"\$")

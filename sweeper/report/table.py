@@ -1,0 +1,66 @@
+"""The front as a table for the terminal."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from sweeper.front import on_front, recommended
+from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import words
+from sweeper.report.frame import parameter_names
+
+
+def front_table(record: SweepRecord) -> Table:
+    """The front by falling ID accuracy with its knee marked, then the baselines and the pre-trained model.
+
+    ID accuracy and test accuracies in percent, forgetting in percentage points, active blocks of all blocks.
+    """
+    parameters = parameter_names(record)
+    title = Text(f"{record.name}: the front, {words.budget(record)}")
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("trial", no_wrap=True)
+    for name in [*words.short(parameters), "ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"]:
+        longest = max(len(word) for word in name.split() or [""])
+        table.add_column(Text(name), justify="right", overflow="fold", min_width=min(longest, 12))
+    chosen = recommended(record)
+    for trial in on_front(record):
+        knee = chosen is not None and trial.key == chosen.key
+        name = f"{trial.label} (knee)" if knee else trial.label
+        table.add_row(*_cells(record, name, trial, parameters), style="bold" if knee else None)
+    table.add_section()
+    for baseline in record.baselines:
+        name = baseline.label if baseline.state == "complete" else f"{baseline.label} ({baseline.state})"
+        table.add_row(*_cells(record, name, baseline, parameters))
+    table.add_section()
+    table.add_row(*_pre_trained(record, len(parameters)), style="dim")
+    return table
+
+
+def _cells(record: SweepRecord, name: str, row: TrialRecord, parameters: Sequence[str]) -> list[Text]:
+    metrics = row.metrics
+    cells = [
+        name,
+        *(words.setting(row.parameters.get(parameter)) for parameter in parameters),
+        words.figure(metrics.get("id_accuracy")),
+        words.figure(metrics.get("forgetting")),
+        words.active(record, row),
+        words.figure(metrics.get("test/id_accuracy")),
+        words.figure(metrics.get("test/ood_accuracy")),
+    ]
+    return [Text(cell) for cell in cells]
+
+
+def _pre_trained(record: SweepRecord, parameters: int) -> list[Text]:
+    reference = record.reference
+    cells = [
+        "pre-trained",
+        *[words.UNKNOWN] * parameters,
+        words.figure(reference.get("id_accuracy")),
+        words.figure(0.0),
+        words.UNKNOWN,
+        words.figure(reference.get("test/id_accuracy")),
+        words.figure(reference.get("test/ood_accuracy")),
+    ]
+    return [Text(cell) for cell in cells]

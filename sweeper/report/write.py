@@ -1,0 +1,85 @@
+"""Writes a report to a folder, each file whole or not at all."""
+
+import json
+import math
+import os
+import secrets
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from sweeper.front import REFERENCE_POINT, hypervolume, on_front, recommended
+from sweeper.records import SweepRecord
+from sweeper.report.frame import trials_frame
+from sweeper.report.page import page
+from sweeper.report.picture import front_png
+
+
+def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:
+    """Write ``index.html``, ``front.png``, ``trials.csv``, ``trials.parquet`` and ``front.json``.
+
+    Each is written under a temporary name in the folder and then renamed, so a reader finds the old file or
+    the new one, and two writers do not mix. The page comes last.
+
+    Args:
+        folder: made if it is not there.
+        recommended_command: the command that trains the recommended trial again, shown on the page.
+
+    Returns:
+        The path of ``index.html``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = trials_frame(record)
+    parquet = BytesIO()
+    frame.to_parquet(parquet, index=False)
+    _write(folder / "trials.csv", frame.to_csv(index=False).encode())
+    _write(folder / "trials.parquet", parquet.getvalue())
+    _write(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
+    _write(folder / "front.png", front_png(record))
+    _write(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
+    return folder / "index.html"
+
+
+def front_value(record: SweepRecord) -> dict[str, Any]:
+    """The front as plain values, for ``front.json``; figures that are not finite become None.
+
+    Keys: ``sweep``, ``budget`` (active blocks asked for), ``blocks`` (of how many), ``rule``, ``hypervolume``
+    and its ``reference_point`` in (ID accuracy, retained accuracy) as fractions, ``reference`` (metrics of
+    the untouched model), ``knee`` (a key or None), ``front`` (by falling ID accuracy).
+    """
+    chosen = recommended(record)
+    front = on_front(record)
+    return {
+        "sweep": record.name,
+        "budget": record.budget,
+        "blocks": len(record.blocks),
+        "rule": record.rule,
+        "hypervolume": hypervolume(record, front),
+        "reference_point": {"id_accuracy": REFERENCE_POINT[0], "retained_accuracy": REFERENCE_POINT[1]},
+        "reference": _finite(record.reference),
+        "knee": None if chosen is None else chosen.key,
+        "front": [
+            {
+                "key": trial.key,
+                "label": trial.label,
+                "parameters": _finite(trial.parameters),
+                "metrics": _finite(trial.metrics),
+                "active": list(trial.active),
+            }
+            for trial in front
+        ],
+    }
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""Sweeps of every kind, made up."""
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sweeper.front import non_dominated
+from sweeper.records import SweepRecord, TrialRecord
+
+BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
+BUDGET = 2
+REFERENCE = {
+    "id_accuracy": 41.3,
+    "retained_accuracy": 92.4,
+    "forgetting": 0.0,
+    "probe/letters": 89.6,
+    "probe/colours": 95.2,
+    "test/id_accuracy": 40.8,
+    "test/ood_accuracy": 30.1,
+    "test/retained_accuracy": 92.0,
+    "test/forgetting": 0.0,
+}
+
+
+def metrics_of(accuracy: float, forgetting: float, active: int | None) -> dict[str, float]:
+    metrics = {
+        "id_accuracy": accuracy,
+        "forgetting": forgetting,
+        "retained_accuracy": REFERENCE["retained_accuracy"] - forgetting,
+        "probe/letters": REFERENCE["probe/letters"] - 1.5 * forgetting,
+        "probe/colours": REFERENCE["probe/colours"] - 0.5 * forgetting,
+        "loss": 0.4,
+        "epoch": 10.0,
+        "seconds": 3.5,
+        "test/id_accuracy": accuracy - 1.1,
+        "test/ood_accuracy": accuracy - 22.0,
+        "test/forgetting": forgetting + 0.3,
+    }
+    if active is not None:
+        metrics |= {"active_blocks": float(active), "active_fraction": active / len(BLOCKS)}
+    return metrics
+
+
+def trial(number: int, rng: random.Random) -> TrialRecord:
+    active = rng.choice([0, 1, 2, 2, 2, 3, 5, 9, 16])
+    accuracy = 41.3 + 52 * (1 - math.exp(-0.55 * active)) + rng.gauss(0, 2.5)
+    forgetting = 1.2 * active + 0.12 * max(0.0, accuracy - 70) + rng.gauss(0, 1.0)
+    return TrialRecord(
+        key=f"trial-{number:04d}",
+        label=str(number),
+        role="trial",
+        state="complete",
+        parameters={"method.lambda": 10 ** rng.uniform(-2, 1), "method.rank": rng.choice([1, 2, 4, 8, 16])},
+        metrics=metrics_of(accuracy, forgetting, active),
+        active=tuple(sorted(rng.sample(BLOCKS, active), key=BLOCKS.index)),
+        feasible=active <= BUDGET,
+        reason=None,
+    )
+
+
+def baseline(label: str, accuracy: float, forgetting: float, active: int | None = None) -> TrialRecord:
+    metrics = metrics_of(accuracy, forgetting, active)
+    return TrialRecord(
+        f"baseline-{label}", label, "baseline", "complete", {}, metrics, (), active is None, None
+    )
+
+
+def with_front(record: SweepRecord) -> SweepRecord:
+    able = [t for t in record.trials if t.feasible]
+    points = np.array([(t.metrics["id_accuracy"], -t.metrics["forgetting"]) for t in able]).reshape(-1, 2)
+    front = [t for t, kept in zip(able, non_dominated(points), strict=True) if kept]
+    front.sort(key=lambda t: -t.metrics["id_accuracy"])
+    return replace(record, front=tuple(t.key for t in front))
+
+
+def sweep(trials: int = 32, seed: int = 0) -> SweepRecord:
+    rng = random.Random(seed)
+    rows = [trial(number, rng) for number in range(trials)]
+    return with_front(
+        SweepRecord(
+            name="clip_lambda",
+            space={
+                "sweep": "clip_lambda",
+                "model.library": "open_clip",
+                "model.name": "tiny-clip",
+                "model.pretrained": "bundled",
+                "data.id.source": "digits",
+                "method.name": "selective_lora",
+                "training.lr": 2e-3,
+            },
+            blocks=BLOCKS,
+            budget=BUDGET,
+            rule="at_most",
+            asked=trials,
+            reference=REFERENCE,
+            trials=tuple(rows),
+            baselines=(
+                baseline("zero_shot", 41.3, 0.0),
+                baseline("linear", 74.9, 0.0),
+                baseline("full", 97.6, 31.4),
+                baseline("lora", 96.9, 14.2, len(BLOCKS)),
+            ),
+            front=(),
+        )
+    )
+
+
+def ended(row: TrialRecord, state: str, reason: str | None) -> TrialRecord:
+    metrics = {} if state == "waiting" else {k: v for k, v in row.metrics.items() if "/" not in k}
+    if state == "failed":
+        metrics["loss"] = math.nan
+    return replace(row, state=state, metrics=metrics, active=(), feasible=False, reason=reason)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def whole() -> SweepRecord:
+    """32 trials, of which one failed, two were pruned, and four baselines."""
+    record = sweep()
+    rows = list(record.trials)
+    rows[5] = ended(rows[5], "failed", "loss is NaN after epoch 3")
+    rows[11] = ended(rows[11], "pruned", "dominated at epoch 4")
+    rows[19] = ended(rows[19], "pruned", "dominated at epoch 2")
+    return with_front(replace(record, trials=tuple(rows)))
+
+
+@pytest.fixture
+def under_way() -> SweepRecord:
+    """Two trials running, none finished, no reference and no baseline measured yet."""
+    record = sweep(trials=2)
+    rows = (ended(record.trials[0], "running", None), ended(record.trials[1], "waiting", None))
+    bare = replace(record.baselines[0], state="running", metrics={}, feasible=False)
+    return replace(record, trials=rows, baselines=(bare,), reference={}, front=(), asked=32)
+
+
+@pytest.fixture
+def none_feasible(whole: SweepRecord) -> SweepRecord:
+    """Every finished trial has more active blocks than the budget."""
+    rows = tuple(t for t in whole.trials if not t.feasible)
+    return replace(whole, trials=rows, front=())
+
+
+HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit=1'>"
+
+
+@pytest.fixture
+def hostile(whole: SweepRecord) -> SweepRecord:
+    """Markup and script wherever a record holds text."""
+    rows = [
+        replace(
+            t,
+            parameters={**t.parameters, f"p{HOSTILE}": f"{HOSTILE} %{{x}} $a$ \ud800"},
+            label=f"{t.label}{HOSTILE}",
+        )
+        for t in whole.trials
+    ]
+    rows[5] = replace(rows[5], reason=f"{HOSTILE}\n{{{{ 7 * 7 }}}} \ud800")
+    bases = tuple(replace(b, label=b.label + HOSTILE) for b in whole.baselines)
+    space = {**whole.space, "model.name": HOSTILE, "data.id.source": HOSTILE}
+    return replace(whole, name=HOSTILE, trials=tuple(rows), baselines=bases, space=space)

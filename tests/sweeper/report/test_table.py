@@ -1,0 +1,38 @@
+from dataclasses import replace
+
+from rich.console import Console
+
+from sweeper.front import recommended
+from sweeper.records import SweepRecord
+from sweeper.report import front_table
+
+
+def printed(record: SweepRecord) -> str:
+    console = Console(width=140)
+    with console.capture() as capture:
+        console.print(front_table(record))
+    return capture.get()
+
+
+def test_front_then_baselines_then_pre_trained(whole: SweepRecord) -> None:
+    text = printed(whole)
+    by_key = {trial.key: trial for trial in whole.trials}
+    order = [by_key[key].label for key in whole.front]
+    order += ["zero_shot", "linear", "full", "lora", "pre-trained"]
+    starts = [line.split()[0] for line in text.splitlines() if line.strip()]
+    places = [starts.index(word) for word in order]
+    assert places == sorted(places)
+
+
+def test_the_knee_is_marked_once(whole: SweepRecord) -> None:
+    chosen = recommended(whole)
+    assert chosen is not None
+    text = printed(whole)
+    assert text.count("(knee)") == 1
+    assert f"{chosen.label} (knee)" in text
+    assert f"{chosen.metrics['id_accuracy']:.2f}" in text
+
+
+def test_no_front_and_markup_in_names(under_way: SweepRecord, whole: SweepRecord) -> None:
+    assert "zero_shot (running)" in printed(under_way)
+    assert "[bold]x[/nope]" in printed(replace(whole, name="[bold]x[/nope]"))

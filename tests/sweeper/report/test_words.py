@@ -1,0 +1,36 @@
+import math
+from dataclasses import replace
+
+from sweeper.records import SweepRecord
+from sweeper.report import words
+
+
+def test_budget(whole: SweepRecord) -> None:
+    assert words.budget(whole) == "at most 2 of 32 blocks (6.25 %)"
+    assert words.budget(replace(whole, rule="exactly", budget=3)) == "exactly 3 of 32 blocks (9.375 %)"
+    assert words.budget(replace(whole, blocks=())) == "at most 2 of 0 blocks"
+
+
+def test_figures_have_no_negative_zero_and_no_nan() -> None:
+    assert words.figure(-0.001) == "0.00"
+    assert words.figure(-1.005) in ("-1.00", "-1.01")
+    assert words.figure(math.nan) == words.figure(None) == words.UNKNOWN
+
+
+def test_counts(whole: SweepRecord, under_way: SweepRecord) -> None:
+    able = sum(trial.feasible for trial in whole.trials)
+    assert words.counts(whole) == f"32 of 32 trials done, {able} feasible, 2 stopped early, 1 failed"
+    assert words.counts(under_way) == "0 of 32 trials done, 0 feasible, 0 failed, 1 running"
+
+
+def test_no_front_names_the_nearest_counts(none_feasible: SweepRecord, under_way: SweepRecord) -> None:
+    said = words.no_front(none_feasible)
+    assert said.startswith("No trial met the budget of at most 2 of 32 blocks (6.25 %).")
+    nearest = next(t for t in none_feasible.trials if t.metrics.get("active_blocks") == 3)
+    assert f"3 active (trials {nearest.label}" in said
+    assert words.no_front(under_way) == "No trial has finished yet."
+
+
+def test_short_names_stay_apart() -> None:
+    assert words.short(["method.rank", "method.lambda"]) == ["rank", "lambda"]
+    assert words.short(["a.rank", "b.rank", "c.lr"]) == ["a.rank", "b.rank", "lr"]

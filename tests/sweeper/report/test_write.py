@@ -1,0 +1,165 @@
+import json
+import re
+from html.parser import HTMLParser
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+import sweeper.report.write as writing
+from sweeper.front import hypervolume, on_front, recommended
+from sweeper.records import SweepRecord
+from sweeper.report import trials_frame, write_report
+
+FILES = ["front.json", "front.png", "index.html", "trials.csv", "trials.parquet"]
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text outside scripts and styles, and the scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = StringIO()
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "script":
+            self.scripts.append(data)
+        elif self.inside != "style":
+            self.text.write(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.getvalue().split())
+
+
+def page_of(record: SweepRecord, folder: Path, command: str | None = None) -> Page:
+    return Page(write_report(record, folder, command).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["whole", "under_way", "none_feasible", "hostile"])
+def test_every_file_is_written_and_nothing_else(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    record: SweepRecord = request.getfixturevalue(name)
+    index = write_report(record, tmp_path / "deep" / "report")
+    assert index == tmp_path / "deep" / "report" / "index.html"
+    assert sorted(path.name for path in index.parent.iterdir()) == FILES
+    with Image.open(index.parent / "front.png") as picture:
+        assert picture.width >= 1500
+        assert picture.info["dpi"][0] >= 149
+        assert len(picture.convert("RGB").resize((200, 120)).getcolors(24000) or []) > 20
+
+
+def test_tables_read_back_as_the_frame(hostile: SweepRecord, tmp_path: Path) -> None:
+    write_report(hostile, tmp_path)
+    frame = trials_frame(hostile)
+    stored = pd.read_parquet(tmp_path / "trials.parquet")
+    pd.testing.assert_frame_equal(stored, frame, check_dtype=False)
+    table = pd.read_csv(tmp_path / "trials.csv", keep_default_na=False)
+    assert list(table.columns) == list(frame.columns)
+    assert list(table["reason"]) == list(frame["reason"].fillna(""))
+
+
+def test_front_json(whole: SweepRecord, tmp_path: Path) -> None:
+    write_report(whole, tmp_path)
+    value = json.loads((tmp_path / "front.json").read_text(), parse_constant=pytest.fail)
+    front, chosen = on_front(whole), recommended(whole)
+    assert chosen is not None
+    assert (value["sweep"], value["budget"], value["blocks"], value["rule"]) == (
+        "clip_lambda",
+        2,
+        32,
+        "at_most",
+    )
+    assert value["knee"] == chosen.key
+    assert value["hypervolume"] == pytest.approx(hypervolume(whole, front))
+    assert value["reference_point"] == {"id_accuracy": 0.0, "retained_accuracy": 0.0}
+    assert value["reference"] == dict(whole.reference)
+    assert [row["key"] for row in value["front"]] == list(whole.front)
+    assert value["front"][0]["parameters"] == dict(front[0].parameters)
+    assert value["front"][0]["active"] == list(front[0].active)
+
+
+def test_page_says_what_the_sweep_is_and_recommends_the_knee(whole: SweepRecord, tmp_path: Path) -> None:
+    command = "python -m sweeper run sweeps/clip_lambda/recommended.yaml"
+    page = page_of(whole, tmp_path, command)
+    chosen = recommended(whole)
+    assert chosen is not None
+    for said in (
+        "open_clip tiny-clip (bundled)",
+        "at most 2 of 32 blocks (6.25 %)",
+        "32 of 32 trials done",
+        f"Recommended: trial {chosen.label}",
+        f"{chosen.metrics['id_accuracy']:.2f} %",
+        command,
+        "Reference point (0, 0)",
+        "loss is NaN after epoch 3",
+        "validation splits alone",
+    ):
+        assert said in page.words
+    assert ("table", {"id": "trials"}) in page.tags
+    rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr" and attrs.get("class")]
+    assert len(rows) == len(whole.trials) + len(whole.baselines) + 1
+    assert rows.count("knee") == 1 and rows.count("front") == len(whole.front) - 1
+
+
+def test_page_without_a_front_says_why(
+    none_feasible: SweepRecord, under_way: SweepRecord, tmp_path: Path
+) -> None:
+    assert "No trial met the budget of at most 2 of 32 blocks" in page_of(none_feasible, tmp_path).words
+    assert "No trial has finished yet." in page_of(under_way, tmp_path).words
+
+
+def test_markup_in_a_record_stays_text(hostile: SweepRecord, tmp_path: Path) -> None:
+    page = page_of(hostile, tmp_path, "run '</script><script>window.hit=1</script>'")
+    kinds = [attrs.get("type") for tag, attrs in page.tags if tag == "script"]
+    assert kinds == ["application/json", None, None]
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert not [attrs for _, attrs in page.tags if any(key.startswith("on") for key in attrs)]
+    assert hostile.name in page.words and "{{ 7 * 7 }}" in page.words
+
+
+def test_page_names_nothing_to_fetch(whole: SweepRecord, tmp_path: Path) -> None:
+    page = page_of(whole, tmp_path)
+    assert not [attrs for _, attrs in page.tags if "src" in attrs]
+    assert [attrs["href"] for _, attrs in page.tags if "href" in attrs] == ["data:,"]
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None and policy.startswith("default-src 'none'") and "connect-src" not in policy
+    assert len(re.findall(r"'sha256-[^']+'", policy)) == 2
+
+
+def test_figures_are_strict_json(hostile: SweepRecord, tmp_path: Path) -> None:
+    figures = json.loads(page_of(hostile, tmp_path).scripts[0], parse_constant=pytest.fail)
+    assert set(figures) == {"front-plot", "hypervolume-plot"}
+    names = [trace["name"] for trace in figures["front-plot"]["data"]]
+    assert "inside budget" in names and "outside budget" in names and "pre-trained" in names
+    assert not [name for name in names if "<" in name]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    whole: SweepRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(whole, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(writing.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_report(whole, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

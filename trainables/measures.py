@@ -1,0 +1,60 @@
+"""What is measured of a pack: accuracy on the task, accuracy that is retained on the probes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainables.data import ImageSet
+
+Split = Literal["val", "test"]
+Metrics = dict[str, float]
+Encode = Callable[[ImageSet], Tensor]
+
+
+def top1(logits: Tensor, labels: Tensor) -> list[float]:
+    """Top-1 accuracy of each member in percent; NaN for a member whose logits are not all finite.
+
+    Args:
+        logits: (K, N, C).
+        labels: (N,).
+    """
+    hits = (logits.argmax(dim=-1) == labels.to(logits.device)).double().mean(dim=1) * 100
+    finite = torch.isfinite(logits).flatten(1).all(dim=1)
+    accuracies: list[float] = torch.where(finite, hits, torch.nan).tolist()
+    return accuracies
+
+
+def retention(scores: Mapping[str, float], reference: Mapping[str, float] | None, prefix: str) -> Metrics:
+    """Retained accuracy and forgetting of one member.
+
+    Retained accuracy is the mean over probes, in percent. Forgetting is the mean over probes of (before -
+    after), in percentage points; negative where the probes improved.
+
+    Args:
+        scores: accuracy in percent by metric name (``probe/<name>``), as it is after training.
+        reference: the same of the pre-trained model; None while it is itself being measured.
+        prefix: put before every metric name: empty, or ``test/``.
+    """
+    named = {prefix + name: score for name, score in scores.items()}
+    before = named if reference is None else reference
+    return {
+        **named,
+        f"{prefix}retained_accuracy": fmean(named.values()),
+        f"{prefix}forgetting": fmean(before[name] - score for name, score in named.items()),
+    }
+
+
+def out_of_distribution(accuracies: Mapping[str, float]) -> Metrics:
+    """Accuracy on each shifted test set and their plain mean, in percent; nothing where there are none."""
+    if not accuracies:
+        return {}
+    named = {f"test/ood/{name}": accuracy for name, accuracy in accuracies.items()}
+    return {**named, "test/ood_accuracy": fmean(named.values())}
+
+
+def by_member(columns: Mapping[str, Sequence[float]], size: int) -> list[Metrics]:
+    """From one list for each name to one mapping for each of ``size`` members."""
+    return [{name: column[k] for name, column in columns.items()} for k in range(size)]

@@ -1,0 +1,22 @@
+"""What every way of asking a model for what it remembers offers."""
+
+from abc import ABC, abstractmethod
+
+from trainables.measures import Encode, Split
+
+
+class Probe(ABC):
+    """A data set of the pre-training domain and a way to score it.
+
+    Attributes:
+        name: the probe's label in metrics.
+    """
+
+    name: str
+
+    @abstractmethod
+    def accuracy(self, encode: Encode, split: Split) -> list[float]:
+        """Accuracy of each pack member in percent; NaN where its features are not finite.
+
+        ``encode`` gives the features (K, N, D) of N images for all K members.
+        """
