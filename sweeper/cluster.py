@@ -31,7 +31,7 @@ def cluster(address: str | None) -> Iterator[None]:
     except ConnectionError as error:
         raise UserError(
             f"no Ray cluster answers at '{where}' ({error}); leave --address out to start one here"
-        )
+        ) from None
     try:
         yield
     finally:

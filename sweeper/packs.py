@@ -4,7 +4,7 @@ import time
 
 from search_spaces import Space
 from trainables.problem import Problem
-from trainables.training import Training
+from trainables.training import Training, best_device
 
 _SIZES = (1, 2, 4, 8)
 _STEPS = 3
@@ -19,6 +19,7 @@ def choose_pack(problem: Problem, space: Space) -> int:
         return 1
     if space.resources.pack != "auto":
         return space.resources.pack
+    problem = problem.to(best_device())
     best, best_cost = 1, float("inf")
     for size in _SIZES:
         cost = _seconds_a_step(problem, space, size) / size

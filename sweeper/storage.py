@@ -5,7 +5,7 @@ from pathlib import Path
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -15,7 +15,7 @@ warnings.simplefilter("ignore", ExperimentalWarning)
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
     """An Optuna storage: the journal file by default, or any SQLAlchemy URL."""
     if url is not None:
-        return RDBStorage(url)
+        return get_storage(url)
     return JournalStorage(JournalFileBackend(str(journal)))
 
 

@@ -2,7 +2,7 @@
 
 
 class Unsaved:
-    """Pickles as an empty shell: Tune saves itself for restores, which are not done, as the study is the truth."""
+    """Pickles as an empty shell. Tune saves itself to be restored; here the study is the truth instead."""
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing."""

@@ -11,7 +11,7 @@ from ray import tune
 from trainables import checkpoint
 from trainables.measures import Metrics
 from trainables.problem import Problem
-from trainables.training import Training
+from trainables.training import Training, best_device
 
 
 class FineTune(tune.Trainable):
@@ -29,7 +29,7 @@ class FineTune(tune.Trainable):
 
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
         """Called once an actor: the problem comes from the object store."""
-        self.problem = replace(problem, reference=reference)
+        self.problem = replace(problem, reference=reference).to(best_device())
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """What all trials of a sweep share: the frozen backbone and the data."""
 
+import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +31,17 @@ class Problem:
     ood: Mapping[str, ImageSet]
     probes: tuple[Probe, ...]
     reference: Mapping[str, float] = field(default_factory=dict)
+
+    def to(self, device: str) -> "Problem":
+        """The same problem with its model and data on a device."""
+        return replace(
+            self,
+            backbone=copy.deepcopy(self.backbone).to(device),
+            task=self.task.to(device),
+            prompts=self.prompts.to(device),
+            ood={name: images.to(device) for name, images in self.ood.items()},
+            probes=tuple(probe.to(device) for probe in self.probes),
+        )
 
 
 def source_label(source: Mapping[str, Any]) -> str:

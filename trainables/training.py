@@ -25,6 +25,11 @@ def learning_rate_share(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
+def best_device() -> str:
+    """A GPU where this process may use one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class Training:
     """K trials that share a backbone, a batch size and a schedule; all else is their own.
 
@@ -74,7 +79,8 @@ class Training:
         """Trains the first batches of an epoch; mean loss of each member, (K,)."""
         train = self.problem.task.train
         orders = torch.stack([torch.randperm(len(train), generator=g) for g in self.generators])
-        total = torch.zeros(self.learner.size)
+        orders = orders.to(train.labels.device)
+        total = torch.zeros(self.learner.size, device=train.labels.device)
         for batch in range(batches):
             rows = orders[:, batch * self.batch_size : (batch + 1) * self.batch_size]
             loss = self._loss(train.pixels[rows.flatten()], train.labels[rows])
@@ -134,5 +140,5 @@ class Training:
 
 def measure_reference(problem: Problem, space: Space) -> Metrics:
     """Metrics of the untouched pre-trained model, on validation and test splits."""
-    training = Training(problem, [{**space, "method": {"name": "zero_shot"}}])
+    training = Training(problem.to(best_device()), [{**space, "method": {"name": "zero_shot"}}])
     return {**training.validate()[0], **training.test()[0]}

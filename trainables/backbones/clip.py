@@ -77,15 +77,21 @@ def open_clip_backbone(name: str, pretrained: str) -> ClipBackbone:
     Raises:
         ProblemError: no such architecture or weights, or not a vision transformer.
     """
-    if name == tiny_clip.NAME and pretrained == "bundled":
+    if name == tiny_clip.NAME:
+        if pretrained != "bundled":
+            raise ProblemError(
+                f"model.pretrained: {name} comes with 'bundled' weights only, got '{pretrained}'"
+            )
         model, tokenizer = tiny_clip.open_tiny_clip()
         return ClipBackbone(model, tokenizer, tiny_clip.MEAN, tiny_clip.STD)
     _check_names(name, pretrained)
-    model = open_clip.create_model(name, pretrained=pretrained)
-    if not isinstance(getattr(model.visual, "transformer", None), open_clip.transformer.Transformer):
-        raise ProblemError(f"model.name: '{name}' is not one of open_clip's own vision transformers")
+    try:
+        model, tokenizer = open_clip.create_model(name, pretrained=pretrained), open_clip.get_tokenizer(name)
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ProblemError(f"model.pretrained: '{pretrained}' does not load as {name}: {reason}") from error
     config = model.visual.preprocess_cfg
-    return ClipBackbone(model, open_clip.get_tokenizer(name), config["mean"], config["std"])
+    return ClipBackbone(model, tokenizer, config["mean"], config["std"])
 
 
 def _check_names(name: str, pretrained: str) -> None:
@@ -94,6 +100,10 @@ def _check_names(name: str, pretrained: str) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; open_clip.list_models() names them"
         raise ProblemError(f"model.name: open_clip has no architecture '{name}'{hint}")
+    vision = open_clip.get_model_config(name)["vision_cfg"]
+    foreign = vision.get("timm_model_name") or vision.get("output_tokens")
+    if foreign or not isinstance(vision["layers"], int):
+        raise ProblemError(f"model.name: '{name}' is not one of open_clip's own vision transformers")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained not in tags and not Path(pretrained).is_file():
         raise ProblemError(

@@ -13,15 +13,23 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Generator, Tensor
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "black": (20, 20, 20),
-    "white": (240, 240, 240),
-    "red": (215, 30, 35),
-    "green": (30, 150, 50),
-    "blue": (35, 60, 215),
-    "yellow": (240, 220, 40),
-    "purple": (130, 40, 160),
-    "orange": (245, 135, 25),
+# Symbols are lighter than what is behind them, as chalk on a board: so the sign of an edge has a meaning.
+INKS: dict[str, tuple[int, int, int]] = {
+    "white": (245, 245, 245),
+    "yellow": (250, 230, 60),
+    "orange": (255, 155, 30),
+    "red": (255, 70, 60),
+    "pink": (255, 150, 200),
+    "violet": (180, 125, 255),
+    "cyan": (70, 215, 240),
+    "green": (90, 225, 90),
+}
+GROUNDS: dict[str, tuple[int, int, int]] = {
+    "black": (15, 15, 15),
+    "gray": (70, 70, 70),
+    "blue": (20, 30, 120),
+    "purple": (75, 15, 85),
+    "brown": (85, 45, 15),
 }
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -81,8 +89,8 @@ class Drawings:
     Attributes:
         pixels: (N, 3, H, W), uint8.
         symbols: (N,), int64, indices into ``SYMBOLS``.
-        inks: (N,), int64, colours of the symbols, indices into ``COLOURS``.
-        grounds: (N,), int64, colours of the backgrounds, never those of the symbols.
+        inks: (N,), int64, colours of the symbols, indices into ``INKS``.
+        grounds: (N,), int64, colours of the backgrounds, indices into ``GROUNDS``.
     """
 
     pixels: Tensor
@@ -99,17 +107,15 @@ def draw(symbols: Tensor, fonts: tuple[str, ...], style: Style, image_size: int,
         image_size: side of the images, px.
     """
     count = len(symbols)
-    ink = torch.randint(len(COLOURS), (count,), generator=rng)
-    ground = (ink + torch.randint(1, len(COLOURS), (count,), generator=rng)) % len(COLOURS)
+    ink = torch.randint(len(INKS), (count,), generator=rng)
+    ground = torch.randint(len(GROUNDS), (count,), generator=rng)
     chosen = torch.randint(len(fonts), (count,), generator=rng)
     coverage = _pose(stencils(fonts)[symbols, chosen], style, image_size, rng)
-    palette = torch.tensor(list(COLOURS.values())) / 255
-    paint, paper = (_tinted(palette[index], rng) for index in (ink, ground))
+    paint, paper = _tinted(INKS, ink, rng), _tinted(GROUNDS, ground, rng)
     image = paper + coverage * (paint - paper)
     image = _scanned(image, style.coarse, rng)
-    image = image + _between(0, style.noise, count, rng).view(-1, 1, 1, 1) * torch.randn(
-        image.shape, generator=rng
-    )
+    strength = _between(0, style.noise, count, rng).view(-1, 1, 1, 1)
+    image = image + strength * torch.randn(image.shape, generator=rng)
     return Drawings(to_bytes(image), symbols, ink, ground)
 
 
@@ -167,9 +173,10 @@ def _pose(stencil: Tensor, style: Style, image_size: int, rng: Generator) -> Ten
     return F.grid_sample(stencil.unsqueeze(1), grid, align_corners=False)
 
 
-def _tinted(colour: Tensor, rng: Generator) -> Tensor:
-    """Move colours (N, 3) a little, so that a name covers a range of them: (N, 3, 1, 1)."""
-    return (colour + 0.05 * torch.randn(colour.shape, generator=rng)).clamp(0, 1).view(-1, 3, 1, 1)
+def _tinted(colours: dict[str, tuple[int, int, int]], chosen: Tensor, rng: Generator) -> Tensor:
+    """Give colours (N, 3, 1, 1), each a little off, so that a name covers a range of them."""
+    named = torch.tensor(list(colours.values()))[chosen] / 255
+    return (named + 0.05 * torch.randn(named.shape, generator=rng)).clamp(0, 1).view(-1, 3, 1, 1)
 
 
 def _scanned(image: Tensor, share: float, rng: Generator) -> Tensor:

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from trainables.data.drawing import COLOURS, HELD_OUT_FONTS, LETTERS, Drawings, Style, draw
+from trainables.data.drawing import HELD_OUT_FONTS, INKS, LETTERS, Drawings, Style, draw
 from trainables.data.images import ImageSet, Task
 
 _SPLITS = {"train": (1040, 7001), "val": (780, 7002), "test": (780, 7003)}  # images, seed
@@ -17,9 +17,9 @@ def glyphs(image_size: int) -> Task:
 
 
 def glyph_colors(image_size: int) -> Task:
-    """Which colour a letter is printed in: 8 classes, on a background of another one."""
+    """Which colour a letter is printed in: 8 classes, on dark backgrounds."""
     splits = {name: ImageSet(drawn.pixels, drawn.inks) for name, drawn in _drawn(image_size).items()}
-    return Task(tuple(COLOURS), ("a {} letter", "a picture of a {} letter"), **splits)
+    return Task(tuple(INKS), ("a {} letter", "a picture of a {} letter"), **splits)
 
 
 @cache

@@ -1,6 +1,6 @@
 """Labelled images in memory, and a task made of three splits of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -20,6 +20,10 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def to(self, device: str) -> "ImageSet":
+        """The same images on a device."""
+        return ImageSet(self.pixels.to(device), self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -35,3 +39,7 @@ class Task:
     train: ImageSet
     val: ImageSet
     test: ImageSet
+
+    def to(self, device: str) -> "Task":
+        """The same task with its images on a device."""
+        return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))

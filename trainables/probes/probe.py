@@ -1,6 +1,7 @@
 """What every way of asking a model for what it remembers offers."""
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 from trainables.measures import Encode, Split
 
@@ -13,6 +14,10 @@ class Probe(ABC):
     """
 
     name: str
+
+    @abstractmethod
+    def to(self, device: str) -> Self:
+        """The same probe with its data on a device."""
 
     @abstractmethod
     def accuracy(self, encode: Encode, split: Split) -> list[float]:

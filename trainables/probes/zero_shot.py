@@ -1,5 +1,8 @@
 """Zero-shot classification: the nearest class prompt."""
 
+import copy
+from typing import Self
+
 import torch.nn.functional as F
 
 from trainables.backbones import Backbone
@@ -19,6 +22,13 @@ class ZeroShotProbe(Probe):
         self.name = name
         self._splits = {"val": task.val, "test": task.test}
         self._prompts = backbone.class_embeddings(task.classes, task.templates)
+
+    def to(self, device: str) -> Self:
+        """The same probe with its images and prompts on a device."""
+        moved = copy.copy(self)
+        moved._splits = {name: images.to(device) for name, images in self._splits.items()}
+        moved._prompts = self._prompts.to(device)
+        return moved
 
     def accuracy(self, encode: Encode, split: Split) -> list[float]:
         """Top-1 accuracy of each pack member in percent."""

@@ -1,10 +1,12 @@
 import pytest
 import torch
+from torch import Tensor
 
 from trainables.data.drawing import (
-    COLOURS,
     FONTS,
+    GROUNDS,
     HELD_OUT_FONTS,
+    INKS,
     SYMBOLS,
     Drawings,
     Style,
@@ -20,6 +22,10 @@ def drawings(seed: int, style: Style = STILL) -> Drawings:
     return draw(symbols, FONTS, style, 32, torch.Generator().manual_seed(seed))
 
 
+def nearest(named: dict[str, tuple[int, int, int]], colours: Tensor) -> Tensor:
+    return torch.cdist(colours.float(), torch.tensor(list(named.values())).float()).argmin(1)
+
+
 def test_a_seed_draws_the_same_images_and_another_one_others() -> None:
     style = Style(shear=0.2, coarse=0.5)
     first, again, other = (drawings(seed, style) for seed in (3, 3, 4))
@@ -28,21 +34,17 @@ def test_a_seed_draws_the_same_images_and_another_one_others() -> None:
     assert not torch.equal(first.pixels, other.pixels)
 
 
-def test_corners_show_the_background_and_its_colour_is_not_the_symbols() -> None:
-    drawn = drawings(0)
-    palette = torch.tensor(list(COLOURS.values()))
-    corners = drawn.pixels[:, :, 0, 0].float()
-    nearest = torch.cdist(corners, palette.float()).argmin(1)
-    assert (nearest == drawn.grounds).float().mean() > 0.97
-    assert (drawn.inks != drawn.grounds).all()
-
-
-def test_a_full_shape_has_the_ink_in_its_middle() -> None:
+def test_corners_show_the_background_and_the_middle_of_a_full_shape_the_ink() -> None:
     circles = torch.full((64,), SYMBOLS.index("circle"))
     drawn = draw(circles, FONTS, STILL, 32, torch.Generator().manual_seed(0))
-    palette = torch.tensor(list(COLOURS.values()))
-    nearest = torch.cdist(drawn.pixels[:, :, 16, 16].float(), palette.float()).argmin(1)
-    assert (nearest == drawn.inks).float().mean() > 0.97
+    assert (nearest(GROUNDS, drawn.pixels[:, :, 0, 0]) == drawn.grounds).float().mean() > 0.97
+    assert (nearest(INKS, drawn.pixels[:, :, 16, 16]) == drawn.inks).float().mean() > 0.97
+
+
+def test_every_ink_is_lighter_than_every_background() -> None:
+    luminance = torch.tensor([0.30, 0.59, 0.11])
+    inks, grounds = ((torch.tensor(list(named.values())) * luminance).sum(1) for named in (INKS, GROUNDS))
+    assert inks.min() > 1.5 * grounds.max()
 
 
 def test_every_font_prints_every_symbol_in_its_own_way() -> None:

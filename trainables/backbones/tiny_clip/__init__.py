@@ -23,7 +23,7 @@ def open_tiny_clip(pretrained: bool = True) -> tuple[open_clip.CLIP, SimpleToken
     """Open the model, in evaluation mode, and its tokenizer; neither touches the network.
 
     The model takes (N, 3, 32, 32) images with values in [0, 1], normalised by ``MEAN`` and ``STD``, and
-    (N, 16) tokens; both become (N, 64) embeddings.
+    (N, 12) tokens; both become (N, 64) embeddings.
 
     Args:
         pretrained: with the weights that ship; otherwise as initialised from torch's random state.

@@ -1,4 +1,4 @@
-"""The words of tiny-clip: captions of drawings, and the merges that make each word one token."""
+"""The words of tiny-clip: captions of drawings, and the merges that make a word one token or few."""
 
 import gzip
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Generator
 
-from trainables.data.drawing import COLOURS, DIGITS, SHAPES, SYMBOLS, Drawings
+from trainables.data.drawing import DIGITS, GROUNDS, INKS, SHAPES, SYMBOLS, Drawings
 
 _SENTENCES = (
     "a {ink} {thing} on a {ground} background",
@@ -16,18 +16,18 @@ _SENTENCES = (
     "the {thing}",
     "a picture of the {thing}",
 )
-_SHARES = torch.tensor([0.5, 0.1, 0.1, 0.1, 0.1, 0.1])
+_SHARES = torch.tensor([0.2, 0.1, 0.1, 0.1, 0.25, 0.25])  # most name the symbol alone: it is the hard part
 
 
 def captions(drawings: Drawings, rng: Generator) -> list[str]:
     """Say what is on each drawing, in one of several sentences that tell more or less of it."""
     sentences = torch.multinomial(_SHARES, len(drawings.symbols), replacement=True, generator=rng)
-    colours = tuple(COLOURS)
+    inks, grounds = tuple(INKS), tuple(GROUNDS)
     rows = zip(sentences, drawings.symbols, drawings.inks, drawings.grounds, strict=True)
     return [
         _SENTENCES[sentence].format(
-            ink=colours[ink],
-            ground=colours[ground],
+            ink=inks[ink],
+            ground=grounds[ground],
             kind=_kind(SYMBOLS[symbol]),
             thing=_thing(SYMBOLS[symbol]),
         )
@@ -46,7 +46,7 @@ def _thing(symbol: str) -> str:
 def write_merges(path: Path) -> int:
     """Write the byte-pair merges that build each word of the captions from its left end.
 
-    Long words come first, so that no short one ("on") takes their letters. The file is the same to the
+    Long words come first, so that a short one ("on") does not take their letters. The file is the same to the
     byte each time. Returns the size of the vocabulary: 256 bytes, each with and without the end of a word,
     the merges, and two special tokens.
     """
@@ -59,7 +59,7 @@ def write_merges(path: Path) -> int:
 def _words() -> list[str]:
     plain = " ".join(_SENTENCES).replace("{ink}", "").replace("{ground}", "")
     plain = plain.replace("{kind}", "letter digit shape").replace("{thing}", "")
-    return sorted({*plain.split(), *COLOURS, *DIGITS, *SHAPES}, key=lambda word: (-len(word), word))
+    return sorted({*plain.split(), *INKS, *GROUNDS, *DIGITS, *SHAPES}, key=lambda word: (-len(word), word))
 
 
 def _merges(word: str) -> list[str]:

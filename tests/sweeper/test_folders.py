@@ -1,0 +1,58 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.folders import SweepFolder, names
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def remember(name: str, url: str | None) -> SweepFolder:
+    folder = SweepFolder(name)
+    with folder.locked():
+        folder.remember_storage(url)
+    return folder
+
+
+def test_a_second_driver_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+    code = (
+        "import time\nfrom sweeper.folders import SweepFolder\n"
+        "with SweepFolder('one').locked():\n    print('locked', flush=True)\n    time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match="sweep 'one' is running in another process"):
+            with SweepFolder("one").locked():
+                pass
+        holder.kill()
+    with SweepFolder("one").locked():
+        pass
+
+
+def test_where_a_study_is_kept_is_remembered() -> None:
+    assert remember("journal", None).storage(None) is None
+    assert remember("sqlite", "sqlite:///study.db").storage(None) == "sqlite:///study.db"
+    assert names() == ["journal", "sqlite"]
+
+
+def test_a_password_is_never_written_down() -> None:
+    folder = remember("cluster", "postgresql://me:secret@db/optuna")
+    written = [path.read_text() for path in folder.path.rglob("*") if path.is_file()]
+    assert not any("secret" in text for text in written)
+    with pytest.raises(
+        UserError, match=r"postgresql://me:\*\*\*@db/optuna: give --storage with the password"
+    ):
+        folder.storage(None)
+    assert folder.storage("postgresql://me:secret@db/optuna") == "postgresql://me:secret@db/optuna"
+
+
+def test_an_unknown_sweep_is_named_with_the_nearest_one() -> None:
+    remember("clip_lambda", None)
+    with pytest.raises(UserError, match="there is no sweep 'clip_lamda'.*did you mean 'clip_lambda'"):
+        SweepFolder("clip_lamda").storage(None)

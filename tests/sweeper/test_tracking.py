@@ -1,0 +1,181 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from search_spaces import load_space
+from sweeper.storage import open_storage
+from sweeper.study import Job, SweepStudy
+from sweeper.tracking import Tracker, tracking_uri
+
+SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trials=4"])
+BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
+EPOCHS = [{"id_accuracy": 40.0 + epoch, "forgetting": 1.0, "epoch": epoch} for epoch in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An empty MLflow database, made once: it takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
+    return (folder / "mlflow.db").read_bytes()
+
+
+@pytest.fixture
+def client(template: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    (tmp_path / "mlflow.db").write_bytes(template)
+    monkeypatch.chdir(tmp_path)
+    # MLflow keeps a store for each URI as long as the process lives: a relative one would be shared.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    return MlflowClient()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> SweepStudy:
+    return SweepStudy.create(
+        SPACE, BLOCKS, {"id_accuracy": 30.0}, 1, open_storage(None, tmp_path / "journal")
+    )
+
+
+def begin(study: SweepStudy, tracker: Tracker) -> Job:
+    job = study.next_trial()
+    assert job is not None
+    tracker.start(job.key, job.space.dump())
+    return job
+
+
+def report(job: Job, tracker: Tracker, study: SweepStudy, state: str = "complete", **extra: Any) -> None:
+    metrics = {**EPOCHS[-1], "active_blocks": 2, "test/id_accuracy": 41.5}
+    told = {"key": job.key, "state": state, "epochs": EPOCHS, "active": BLOCKS[:2], "reason": None}
+    told |= {"metrics": metrics, **extra}
+    study.tell(told)
+    tracker.log(told, study.record())
+
+
+def runs(client: MlflowClient) -> dict[str, Run]:
+    experiment = client.get_experiment_by_name("clip_lambda")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    by_key = {run.data.tags["key"]: run for run in found}
+    assert len(by_key) == len(found), "a trial has more than one run"
+    return by_key
+
+
+def history(client: MlflowClient, run: Run, metric: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
+
+
+def test_a_trial_is_a_nested_run_with_all_that_comparing_needs(
+    client: MlflowClient, study: SweepStudy
+) -> None:
+    tracker = Tracker(SPACE)
+    job = begin(study, tracker)
+    report(job, tracker, study)
+    tracker.close(study.record(), "FINISHED", {})
+    parent, trial = runs(client)["sweep"], runs(client)["trial-0000"]
+    assert trial.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert parent.data.tags["role"] == "sweep" and trial.data.tags["role"] == "trial"
+    assert trial.data.tags["feasible"] == trial.data.tags["front"] == "true"
+    assert trial.data.tags["active"] == ",".join(BLOCKS[:2])
+    searched = study.record().trials[0].parameters
+    assert trial.data.params["method.lambda"] == str(searched["method.lambda"])
+    assert trial.data.params["method.rank"] == str(searched["method.rank"])
+    assert trial.data.params["training.lr"] == str(SPACE.training.lr)
+    assert history(client, trial, "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
+    assert history(client, trial, "test/id_accuracy") == [(3, 41.5)]
+    assert trial.info.status == parent.info.status == "FINISHED"
+
+
+def test_a_failed_trial_has_its_reason(client: MlflowClient, study: SweepStudy) -> None:
+    tracker = Tracker(SPACE)
+    job = begin(study, tracker)
+    report(job, tracker, study, state="failed", metrics={}, epochs=[], reason="loss became nan in epoch 2")
+    tracker.close(study.record(), "FINISHED", {})
+    trial = runs(client)[job.key]
+    assert trial.info.status == "FAILED"
+    assert trial.data.tags["reason"] == "loss became nan in epoch 2"
+    assert trial.data.tags["feasible"] == "false" and "front" not in trial.data.tags
+
+
+def test_a_trial_that_is_dominated_leaves_the_front(client: MlflowClient, study: SweepStudy) -> None:
+    tracker = Tracker(SPACE)
+    first, second = begin(study, tracker), begin(study, tracker)
+    report(first, tracker, study)
+    better = {"id_accuracy": 90.0, "forgetting": 0.0, "active_blocks": 1}
+    report(second, tracker, study, metrics=better)
+    tracker.close(study.record(), "FINISHED", {})
+    assert [runs(client)[job.key].data.tags["front"] for job in (first, second)] == ["false", "true"]
+
+
+def test_what_a_killed_driver_had_not_written_is_made_good(client: MlflowClient, study: SweepStudy) -> None:
+    tracker = Tracker(SPACE)
+    half, unseen = begin(study, tracker), study.next_trial()
+    under_way = begin(study, tracker)
+    report(under_way, tracker, study, state="running", epochs=EPOCHS[:2], metrics=EPOCHS[1])
+    tracker.log({"key": half.key, "state": "running", "epochs": EPOCHS[:1]}, study.record())
+    tracker.flush()
+    assert unseen is not None
+    for job in (half, unseen):
+        metrics = {**EPOCHS[-1], "active_blocks": 2, "test/id_accuracy": 41.5}
+        study.tell(
+            {"key": job.key, "state": "complete", "metrics": metrics, "active": BLOCKS[:2], "reason": None}
+        )
+
+    after = Tracker(SPACE)
+    after.reconcile(study.record(), lambda key: EPOCHS)
+    after.start(under_way.key, under_way.space.dump())
+    report(under_way, after, study)
+    after.close(study.record(), "FINISHED", {})
+
+    found = runs(client)
+    assert set(found) == {"sweep", half.key, unseen.key, under_way.key}
+    for job in (half, unseen, under_way):
+        assert history(client, found[job.key], "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
+        assert history(client, found[job.key], "test/id_accuracy") == [(3, 41.5)]
+        assert found[job.key].info.status == "FINISHED"
+        assert found[job.key].data.tags["front"] == "true"
+
+
+def test_reconciling_what_is_right_writes_nothing_again(client: MlflowClient, study: SweepStudy) -> None:
+    tracker = Tracker(SPACE)
+    job = begin(study, tracker)
+    report(job, tracker, study)
+    tracker.close(study.record(), "FINISHED", {})
+    again = Tracker(SPACE)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    assert len(history(client, runs(client)[job.key], "test/id_accuracy")) == 1
+    assert len(history(client, runs(client)[job.key], "id_accuracy")) == 3
+
+
+def test_artifacts_are_on_the_parent_run(client: MlflowClient, study: SweepStudy, tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("<p>")
+    (tmp_path / "adapter.safetensors").write_bytes(b"")
+    tracker = Tracker(SPACE)
+    artifacts = {"report": tmp_path / "report", "adapters/trial-0000": tmp_path / "adapter.safetensors"}
+    tracker.close(study.record(), "FINISHED", artifacts)
+    run_id = runs(client)["sweep"].info.run_id
+    assert [file.path for file in client.list_artifacts(run_id, "report")] == ["report/index.html"]
+    assert [file.path for file in client.list_artifacts(run_id, "adapters/trial-0000")] == [
+        "adapters/trial-0000/adapter.safetensors"
+    ]
+
+
+def test_runs_go_to_a_file_here_unless_the_environment_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri() == "sqlite:///mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")
+    assert tracking_uri() == "http://127.0.0.1:5000"
+
+
+def test_what_goes_wrong_in_writing_is_raised_in_the_end(
+    study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/mlflow.db")
+    with pytest.raises(Exception, match="dev/null"):
+        Tracker(SPACE).close(study.record(), "FINISHED", {})

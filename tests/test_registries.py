@@ -1,0 +1,33 @@
+"""A space can name exactly what the trainables have."""
+
+from typing import get_args
+
+from search_spaces import METHODS as METHOD_SETTINGS
+from search_spaces import Probe, Source
+from trainables.backbones import KINDS
+from trainables.data import SHIFTS, SOURCES
+from trainables.methods import METHODS
+from trainables.probes import PROBES
+
+
+def names(annotation: object) -> set[str]:
+    """All strings in an annotation made of literals."""
+    arguments = get_args(annotation)
+    return {a for a in arguments if isinstance(a, str)} | {n for a in arguments for n in names(a)}
+
+
+def test_methods() -> None:
+    assert set(METHOD_SETTINGS) == set(METHODS)
+
+
+def test_sources_and_shifts() -> None:
+    assert names(Source.model_fields["source"].annotation) == set(SOURCES)
+    assert names(Source.model_fields["shift"].annotation) == set(SHIFTS)
+
+
+def test_probes() -> None:
+    assert names(Probe.model_fields["score"].annotation) == set(PROBES)
+
+
+def test_block_kinds() -> None:
+    assert set(METHOD_SETTINGS["lora"](name="lora").blocks) == set(KINDS)

@@ -1,0 +1,100 @@
+"""A CLIP of a few thousand random weights, and a problem of a few random images."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.tokenizer import SimpleTokenizer
+from torch import Generator
+
+from search_spaces.method import METHODS
+from search_spaces.training import Training as TrainingSection
+from trainables import Problem, measure_reference
+from trainables.backbones import ClipBackbone
+from trainables.backbones.tiny_clip import MERGES
+from trainables.data import ImageSet, Task
+from trainables.probes import ZeroShotProbe
+
+IMAGE_SIZE = 16
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+CLASSES = ("letter", "digit", "circle")
+TEMPLATES = ("a red {}", "a {} on a blue background")
+
+MakeSpace = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> SimpleTokenizer:
+    return SimpleTokenizer(bpe_path=str(MERGES), context_length=16)
+
+
+@pytest.fixture(scope="session")
+def clip(tokenizer: SimpleTokenizer) -> CLIP:
+    """The model as open_clip builds it, not to be changed. No weight, bias or gain is left at 0 or 1."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = CLIP(
+            embed_dim=24,
+            vision_cfg=CLIPVisionCfg(image_size=IMAGE_SIZE, patch_size=8, width=32, layers=2, head_width=16),
+            text_cfg=CLIPTextCfg(
+                context_length=tokenizer.context_length,
+                vocab_size=tokenizer.vocab_size,
+                width=16,
+                heads=2,
+                layers=1,
+            ),
+        )
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture
+def backbone(clip: CLIP, tokenizer: SimpleTokenizer) -> ClipBackbone:
+    return ClipBackbone(copy.deepcopy(clip), tokenizer, MEAN, STD)
+
+
+def random_images(count: int, generator: Generator) -> ImageSet:
+    """Coloured noise: every image has a mean colour of its own, every class appears."""
+    tint = torch.rand(count, 3, 1, 1, generator=generator)
+    noise = torch.rand(count, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return ImageSet((255 * (tint + noise) / 2).to(torch.uint8), torch.arange(count) % len(CLASSES))
+
+
+@pytest.fixture
+def problem(backbone: ClipBackbone, make_space: MakeSpace) -> Problem:
+    """24 images to learn from, 12 to validate and 12 to test on; one shifted set; one probe."""
+    generator = Generator().manual_seed(1)
+
+    def task() -> Task:
+        return Task(CLASSES, TEMPLATES, *(random_images(count, generator) for count in (24, 12, 12)))
+
+    unmeasured = Problem(
+        backbone=backbone,
+        task=task(),
+        prompts=backbone.class_embeddings(CLASSES, TEMPLATES),
+        ood={"noisy": random_images(12, generator)},
+        probes=(ZeroShotProbe("shapes", task(), backbone),),
+    )
+    return replace(unmeasured, reference=measure_reference(unmeasured, make_space()))
+
+
+@pytest.fixture(scope="session")
+def make_space() -> MakeSpace:
+    """Gives a resolved space: a method with settings of its own, and settings of the training."""
+
+    def make(
+        name: str = "selective_lora", method: Mapping[str, Any] | None = None, **training: Any
+    ) -> dict[str, Any]:
+        defaults = TrainingSection(epochs=2, batch_size=8).dump()
+        return {
+            "method": {**METHODS[name](name=name).dump(), **(method or {})},
+            "training": {**defaults, **training},
+        }
+
+    return make

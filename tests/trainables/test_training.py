@@ -1,0 +1,219 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables import Problem, Training, measure_reference
+from trainables.measures import Metrics
+from trainables.training import learning_rate_share
+
+MakeSpace = Callable[..., dict[str, Any]]
+
+BLOCKS = 8
+TIMED = {"seconds"}
+
+
+def trained_through(
+    problem: Problem, spaces: list[dict[str, Any]]
+) -> tuple[dict[str, Tensor], list[list[Metrics]]]:
+    """Trained tensors, and the metrics of each member at every epoch and at the end."""
+    training = Training(problem, spaces)
+    rows = [training.run_epoch() for _ in range(training.epochs)] + [training.test()]
+    tensors = {name: tensor.detach() for name, tensor in training.learner.trained().items()}
+    return tensors, [[untimed(row[k]) for row in rows] for k in range(len(spaces))]
+
+
+def untimed(metrics: Metrics) -> Metrics:
+    return {name: value for name, value in metrics.items() if name not in TIMED}
+
+
+def test_a_pack_trains_as_its_members_alone(problem: Problem, make_space: MakeSpace) -> None:
+    """To 1e-4: matrix products of a batch add up in another order than those of its parts."""
+    spaces = [
+        make_space("selective_lora", {"lambda": 0.0, "rank": 2}, lr=1e-2, seed=0),
+        make_space("selective_lora", {"lambda": 2.0, "rank": 1, "alpha": 3.0}, lr=3e-3, seed=1),
+        make_space("selective_lora", {"lambda": 0.5, "rank": 4, "score_lr": 0.3}, lr=2e-2, weight_decay=0.5),
+    ]
+    packed, packed_metrics = trained_through(problem, spaces)
+    for k, space in enumerate(spaces):
+        alone, (metrics,) = trained_through(problem, [space])
+        for mine, theirs in zip(metrics, packed_metrics[k], strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-4, abs=1e-4)
+        for name, tensor in alone.items():
+            shared = packed[name][(slice(k, k + 1), *(slice(0, size) for size in tensor.shape[1:]))]
+            torch.testing.assert_close(shared, tensor, rtol=1e-4, atol=1e-4)
+    losses = [rows[0]["loss"] for rows in packed_metrics]
+    assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize("name", ["lora", "linear"])
+def test_other_methods_pack_too(problem: Problem, make_space: MakeSpace, name: str) -> None:
+    spaces = [make_space(name, lr=1e-2, seed=0), make_space(name, lr=3e-3, seed=1)]
+    _, packed = trained_through(problem, spaces)
+    for k, space in enumerate(spaces):
+        _, (alone,) = trained_through(problem, [space])
+        for mine, theirs in zip(alone, packed[k], strict=True):
+            assert theirs == pytest.approx(mine, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["selective_lora", "full", "linear"])
+def test_a_seed_gives_the_same_numbers_again_and_another_seed_others(
+    problem: Problem, make_space: MakeSpace, name: str
+) -> None:
+    (first, first_metrics), (again, again_metrics), (other, _) = (
+        trained_through(problem, [make_space(name, seed=seed)]) for seed in (5, 5, 6)
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert first_metrics == again_metrics
+    assert not any(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["selective_lora", "lora", "full", "linear"])
+def test_training_learns(problem: Problem, make_space: MakeSpace, name: str) -> None:
+    training = Training(problem, [make_space(name, epochs=6, lr=1e-2, batch_size=24)])
+    losses = [training.run_epoch()[0]["loss"] for _ in range(training.epochs)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_learning_rate_rises_and_then_falls_to_zero() -> None:
+    shares = [learning_rate_share(step, 100, 0.1) for step in range(1, 101)]
+    assert shares[:10] == pytest.approx([step / 10 for step in range(1, 11)])
+    assert shares[54] == pytest.approx(0.5)
+    assert shares[99] == pytest.approx(0, abs=1e-12)
+    assert shares[9:] == sorted(shares[9:], reverse=True)
+
+
+@pytest.mark.parametrize("steps, warmup", [(1, 0.0), (1, 0.05), (1, 0.99), (3, 0.0), (3, 0.99)])
+def test_the_first_peak_is_reached_in_the_shortest_of_runs(steps: int, warmup: float) -> None:
+    shares = [learning_rate_share(step, steps, warmup) for step in range(1, steps + 1)]
+    assert max(shares) == 1 and min(shares) >= 0
+
+
+def still(space: dict[str, Any]) -> dict[str, Any]:
+    """With B at zero for ever, and so no gradient of the task on any score."""
+    return {**space, "training": {**space["training"], "lr": 0.0}}
+
+
+@pytest.mark.parametrize("penalty, blocks", [("mean", BLOCKS), ("sum", 1)])
+def test_a_score_that_the_task_leaves_alone_falls_by_the_price(
+    problem: Problem, make_space: MakeSpace, penalty: str, blocks: int
+) -> None:
+    schedule = {"epochs": 4, "batch_size": 24, "warmup": 0.5}  # one step an epoch
+    settings = [{"lambda": 0.2, "score_lr": 0.1}, {"lambda": 0.05, "score_lr": 0.3}]
+    training = Training(
+        problem,
+        [still(make_space("selective_lora", {**s, "penalty": penalty}, **schedule)) for s in settings],
+    )
+    scores = training.learner.method.gates.scores
+    for step in range(1, 5):
+        before = scores.detach().clone()
+        training.run_epoch()
+        share = learning_rate_share(step, 4, 0.5)
+        for k, s in enumerate(settings):
+            fall = torch.full((BLOCKS,), s["score_lr"] * share * s["lambda"] / blocks)
+            torch.testing.assert_close(before[k] - scores[k], fall, rtol=0, atol=1e-7)
+
+
+def test_the_price_at_which_blocks_close_is_known_beforehand(problem: Problem, make_space: MakeSpace) -> None:
+    """lambda = (initial - threshold) N / (score_lr * sum of shares), where the task has no say."""
+    steps = 6
+    shares = sum(learning_rate_share(step, steps, 0.05) for step in range(1, steps + 1))
+    closing = (0.15 - 0.1) * BLOCKS / (0.1 * shares)
+    prices = (0.0, 0.99 * closing, 1.01 * closing)
+    training = Training(problem, [still(make_space("selective_lora", {"lambda": p})) for p in prices])
+    first, last = training.run_epoch(), training.run_epoch()
+    assert [member["active_blocks"] for member in first] == [BLOCKS] * 3
+    assert [member["active_blocks"] for member in last] == [BLOCKS, BLOCKS, 0]
+
+
+def test_a_higher_price_closes_more_blocks(problem: Problem, make_space: MakeSpace) -> None:
+    settings = [{"lambda": price, "alpha": 16.0} for price in (0.0, 1.0, 5.0)]
+    training = Training(problem, [make_space("selective_lora", s, epochs=4, lr=0.03) for s in settings])
+    for _ in range(training.epochs):
+        metrics = training.run_epoch()
+    active = [member["active_blocks"] for member in metrics]
+    assert active == sorted(active, reverse=True)
+    assert active[0] > active[1] > active[2] == 0
+    assert [member["active_fraction"] for member in metrics] == [count / BLOCKS for count in active]
+
+
+def test_the_penalty_reaches_the_scores_alone(problem: Problem, make_space: MakeSpace) -> None:
+    training = Training(problem, [make_space("selective_lora", {"lambda": 0.4})])
+    training.learner.method.penalty().sum().backward()
+    reached = {name for name, p in training.learner.named_parameters() if p.grad is not None}
+    assert reached == {"method.gates.scores"}
+    scores = training.learner.method.gates.scores
+    assert torch.allclose(scores.grad, torch.full_like(scores, 0.4 / BLOCKS))
+
+
+def test_scores_are_left_to_their_own_optimiser(problem: Problem, make_space: MakeSpace) -> None:
+    """At a score rate of zero they stay, whatever the rate and the decay of the weights."""
+    settings = {"score_lr": 0.0, "lambda": 5.0}
+    training = Training(problem, [make_space("selective_lora", settings, lr=0.1, weight_decay=0.5)])
+    before = training.learner.method.gates.scores.detach().clone()
+    training.run_epoch()
+    assert torch.equal(training.learner.method.gates.scores, before)
+
+
+@pytest.mark.parametrize(
+    "name, parts",
+    [
+        ("selective_lora", {"head", "gates", "down", "up"}),
+        ("lora", {"head", "down", "up"}),
+        ("linear", {"head"}),
+        ("zero_shot", set()),
+    ],
+)
+def test_only_what_the_method_names_is_trained(
+    problem: Problem, make_space: MakeSpace, name: str, parts: set[str]
+) -> None:
+    names = Training(problem, [make_space(name)]).learner.trained()
+    assert {part for part in ("head", "gates", "down", "up") if any(part in n for n in names)} == parts
+    assert all(any(part in name for part in parts) for name in names)
+
+
+def test_full_fine_tuning_trains_the_image_tower_and_the_head(
+    problem: Problem, make_space: MakeSpace
+) -> None:
+    names = Training(problem, [make_space("full")]).learner.trained()
+    tower = {f"method.backbone.clip.visual.{n}" for n, _ in problem.backbone.image_tower.named_parameters()}
+    assert names.keys() == {"head"} | tower
+
+
+def test_the_pre_trained_model_is_the_reference(problem: Problem, make_space: MakeSpace) -> None:
+    reference = measure_reference(replace(problem, reference={}), make_space())
+    training = Training(problem, [make_space("zero_shot")])
+    assert training.epochs == 0
+    assert {**training.validate()[0], **training.test()[0]} == reference == problem.reference
+    assert reference["forgetting"] == reference["test/forgetting"] == reference["active_blocks"] == 0
+
+
+def test_what_is_reported(problem: Problem, make_space: MakeSpace) -> None:
+    training = Training(problem, [make_space("selective_lora")])
+    (epoch,), (test,) = training.run_epoch(), training.test()
+    assert epoch.keys() == {
+        "id_accuracy",
+        "probe/shapes",
+        "retained_accuracy",
+        "forgetting",
+        "active_blocks",
+        "active_fraction",
+        "epoch",
+        "loss",
+        "seconds",
+    }
+    assert test.keys() == {
+        "test/id_accuracy",
+        "test/ood/noisy",
+        "test/ood_accuracy",
+        "test/probe/shapes",
+        "test/retained_accuracy",
+        "test/forgetting",
+    }
+    assert epoch["epoch"] == 1 and all(math.isfinite(value) for value in (*epoch.values(), *test.values()))
+    assert epoch["forgetting"] == problem.reference["probe/shapes"] - epoch["probe/shapes"]
+    assert test["test/forgetting"] == problem.reference["test/probe/shapes"] - test["test/probe/shapes"]
