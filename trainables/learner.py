@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trainables.data import ImageSet
+from trainables.measures import Encode
 from trainables.methods import METHODS
 from trainables.problem import Problem
 
@@ -41,6 +42,17 @@ class Learner(nn.Module):
     def classify(self, features: Tensor) -> Tensor:
         """Logits (K, N, C) of features (K, N, D): the scaled cosine to an unnormalised class vector."""
         return self.logit_scale * F.normalize(features, dim=-1) @ self.head.mT
+
+    def encoder(self) -> Encode:
+        """`encode` as it is now, which remembers what it has encoded: probes may share their images."""
+        seen: dict[int, Tensor] = {}
+
+        def encode(images: ImageSet) -> Tensor:
+            if id(images.pixels) not in seen:
+                seen[id(images.pixels)] = self.encode(images)
+            return seen[id(images.pixels)]
+
+        return encode
 
     @torch.inference_mode()
     def encode(self, images: ImageSet) -> Tensor:

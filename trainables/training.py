@@ -102,9 +102,9 @@ class Training:
 
     def validate(self) -> list[Metrics]:
         """Metrics of each member on the validation splits, all that a search may see."""
-        task, size = self.problem.task, self.learner.size
-        accuracy = top1(self.learner.classify(self.learner.encode(task.val)), task.val.labels)
-        probes = {f"probe/{p.name}": p.accuracy(self.learner.encode, "val") for p in self.problem.probes}
+        task, size, encode = self.problem.task, self.learner.size, self.learner.encoder()
+        accuracy = top1(self.learner.classify(encode(task.val)), task.val.labels)
+        probes = {f"probe/{p.name}": p.accuracy(encode, "val") for p in self.problem.probes}
         active = self.learner.method.active_blocks()
         return [
             {
@@ -119,13 +119,13 @@ class Training:
 
     def test(self) -> list[Metrics]:
         """Metrics of each member on the test splits, for the report alone."""
-        task, size = self.problem.task, self.learner.size
-        accuracy = top1(self.learner.classify(self.learner.encode(task.test)), task.test.labels)
+        task, size, encode = self.problem.task, self.learner.size, self.learner.encoder()
+        accuracy = top1(self.learner.classify(encode(task.test)), task.test.labels)
         ood = {
-            name: top1(self.learner.classify(self.learner.encode(images)), images.labels)
+            name: top1(self.learner.classify(encode(images)), images.labels)
             for name, images in self.problem.ood.items()
         }
-        probes = {f"probe/{p.name}": p.accuracy(self.learner.encode, "test") for p in self.problem.probes}
+        probes = {f"probe/{p.name}": p.accuracy(encode, "test") for p in self.problem.probes}
         return [
             {
                 "test/id_accuracy": accuracy[k],

@@ -7,7 +7,7 @@ import torch
 from trainables.data.drawing import HELD_OUT_FONTS, INKS, LETTERS, Drawings, Style, draw
 from trainables.data.images import ImageSet, Task
 
-_SPLITS = {"train": (1040, 7001), "val": (780, 7002), "test": (780, 7003)}  # images, seed
+_SPLITS = {"train": (1040, 7001), "val": (390, 7002), "test": (780, 7003)}  # images, seed
 
 
 def glyphs(image_size: int) -> Task:

@@ -162,6 +162,23 @@ def test_every_adapter_parameter_gets_a_gradient(
 
 
 @pytest.mark.parametrize("name", LOW_RANK)
+def test_padding_has_no_say(make_method: Callable[..., Method], pixels: Tensor, name: str) -> None:
+    """Whatever it holds, a member's features do not depend on it and it gets no gradient."""
+    method = make_method(name)
+    randomise(method)
+    before = method(pixels.repeat(2, 1, 1, 1))
+    with torch.no_grad():
+        for block in blocks_of(method).values():
+            block.down[1, RANKS[1] :] = 1.0
+            block.up[1, :, RANKS[1] :] = 1.0
+    after = method(pixels.repeat(2, 1, 1, 1))
+    assert torch.equal(after, before)
+    after.square().sum().backward()
+    for block in blocks_of(method).values():
+        assert not block.down.grad[1, RANKS[1] :].any() and not block.up.grad[1, :, RANKS[1] :].any()
+
+
+@pytest.mark.parametrize("name", LOW_RANK)
 def test_padding_stays_at_zero(problem: Problem, make_space: MakeSpace, name: str) -> None:
     spaces = [make_space(name, {"rank": rank}, lr=0.05, weight_decay=0.1) for rank in (1, 4)]
     training = Training(problem, spaces)
