@@ -51,9 +51,7 @@ def run(
 ) -> None:
     """Run a sweep to its end."""
     loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
-    from sweeper import runner
-
-    _finish(loaded.sweep, lambda: runner.start(loaded, runner.Surroundings(address, storage, console)))
+    _finish(loaded.sweep, address, storage, lambda runner, around: runner.start(loaded, around))
 
 
 @app.command()
@@ -64,9 +62,7 @@ def resume(
     storage: Storage = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
-    from sweeper import runner
-
-    _finish(name, lambda: runner.resume(name, trials, runner.Surroundings(address, storage, console)))
+    _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, around))
 
 
 @app.command()
@@ -170,12 +166,14 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
-def _finish(name: str, go: Callable[[], "Outcome"]) -> None:
+def _finish(name: str, address: str | None, storage: str | None, go: Callable[..., "Outcome"]) -> None:
     """Runs a sweep, then says what came out, or how to go on."""
+    from sweeper import runner
+    from sweeper.cluster import whereabouts
     from sweeper.report import front_table
 
     try:
-        outcome = go()
+        outcome = go(runner, runner.Surroundings(whereabouts(address), storage, console))
     except KeyboardInterrupt:
         console.print(f"\nstopped; go on with: python -m sweeper resume {name}", markup=False)
         raise typer.Exit(INTERRUPTED) from None

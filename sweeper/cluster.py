@@ -17,17 +17,24 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
+LOCAL = "local"
+
+
+def whereabouts(address: str | None) -> str:
+    """The address of the cluster to join, given or from ``RAY_ADDRESS``, or `LOCAL`."""
+    return address or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Ray for the length of a sweep: local if there is no address and no ``RAY_ADDRESS``.
+def cluster(where: str) -> Iterator[None]:
+    """Ray for the length of a sweep, started here or joined.
 
     Raises:
         UserError: the cluster cannot be reached.
     """
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    local = {"include_dashboard": False} if where == "local" else {}
+    options = {"include_dashboard": False} if where == LOCAL else {}
     try:
-        ray.init(address=where, log_to_driver=False, logging_level="ERROR", **local)
+        ray.init(address=where, log_to_driver=False, logging_level="ERROR", **options)
     except ConnectionError as error:
         raise UserError(
             f"no Ray cluster answers at '{where}' ({error}); leave --address out to start one here"

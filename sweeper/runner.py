@@ -9,13 +9,14 @@ from pathlib import Path
 from types import FrameType
 
 import ray
+import torch
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
 from search_spaces import Space
 from sweeper.callback import SweepCallback
-from sweeper.cluster import cluster, slots
+from sweeper.cluster import LOCAL, cluster, slots
 from sweeper.errors import UserError
 from sweeper.folders import SweepFolder
 from sweeper.outcome import Outcome, write_outcome
@@ -40,12 +41,12 @@ class Surroundings:
     """Where a sweep runs and what it is kept in, as given on the command line.
 
     Attributes:
-        address: of a Ray cluster; None starts Ray in this process.
+        cluster: address of a Ray cluster, or `LOCAL`.
         storage: SQLAlchemy URL of the Optuna storage; None for a journal file in the sweep's folder.
         console: where a person looks.
     """
 
-    address: str | None
+    cluster: str
     storage: str | None
     console: Console
 
@@ -62,9 +63,8 @@ def start(space: Space, around: Surroundings) -> Outcome:
     blocks = candidate_blocks(problem.backbone, space.dump()["method"])
     check_budget(space, len(blocks))
     _refuse_existing(folder, around)
-    with folder.locked(), _terminable(), cluster(around.address):
-        slots(space)
-        reference, pack = _measure(problem, space)
+    with folder.locked(), _terminable(), cluster(around.cluster):
+        reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
         storage = open_storage(around.storage, folder.journal)
         study = SweepStudy.create(space, blocks, reference, pack, storage)
         folder.remember_storage(around.storage)
@@ -91,7 +91,7 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
         if trials is not None:
             _ask_for(study, trials)
         problem = open_problem(study.space.dump())
-        with cluster(around.address):
+        with cluster(around.cluster):
             return _run(study, problem, folder, around)
 
 
@@ -139,13 +139,16 @@ def _ask_for(study: SweepStudy, trials: int) -> None:
     study.asked = trials
 
 
-def _measure(problem: Problem, space: Space) -> tuple[Mapping[str, float], int]:
-    """The pre-trained model's metrics and the pack size, measured where the trials will run."""
+def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
+    """The pre-trained model's metrics and the pack size, measured on a machine that the trials will run on."""
+    if here:
+        torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
+        return measure_reference(problem, space.dump()), choose_pack(problem, space, at_once)
     resources = {"num_cpus": space.resources.cpus_per_trial, "num_gpus": space.resources.gpus_per_trial}
     shared = ray.put(problem)
     measure = ray.remote(**resources)(measure_reference)
     choose = ray.remote(**resources)(choose_pack)
-    reference, pack = ray.get([measure.remote(shared, space.dump()), choose.remote(shared, space)])
+    reference, pack = ray.get([measure.remote(shared, space.dump()), choose.remote(shared, space, at_once)])
     return reference, pack
 
 

@@ -1,5 +1,6 @@
 """MLflow: one experiment a sweep name, one parent run a sweep, one nested run a trial or baseline."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,6 +16,8 @@ from search_spaces import Space, parse_space
 from sweeper.records import SweepRecord, TrialRecord
 
 DEFAULT_URI = "sqlite:///mlflow.db"
+# It would tell of every table that it makes.
+logging.getLogger("mlflow").setLevel(logging.WARNING)
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 
 

@@ -80,8 +80,14 @@ def test_baselines_are_handed_out_once_and_are_not_trials_of_the_search(tmp_path
 
 @pytest.mark.parametrize(
     ("rule", "active", "feasible"),
-    [("at_most", 0, True), ("at_most", 2, True), ("at_most", 3, False)]
-    + [("exactly", 1, False), ("exactly", 2, True), ("exactly", 3, False)],
+    [
+        ("at_most", 0, True),
+        ("at_most", 2, True),
+        ("at_most", 3, False),
+        ("exactly", 1, False),
+        ("exactly", 2, True),
+        ("exactly", 3, False),
+    ],
 )
 def test_optuna_knows_which_trials_are_inside_the_budget(
     rule: str, active: int, feasible: bool, tmp_path: Path

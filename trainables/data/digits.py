@@ -5,8 +5,6 @@ from functools import cache
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from trainables.data.drawing import DIGITS, to_bytes
 from trainables.data.images import ImageSet, Task
@@ -18,6 +16,10 @@ _INK = 16  # the darkest value of a scan
 @cache
 def digits(image_size: int) -> Task:
     """Which digit is written: 10 classes, split 60 / 20 / 20, upsampled to ``image_size`` px."""
+    # Imported here, since it takes seconds and a trial's process never draws or loads data.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     scans, labels = load_digits(return_X_y=True)
     indices = np.arange(len(labels))
     train, rest = train_test_split(indices, test_size=0.4, stratify=labels, random_state=_SEED)
