@@ -140,7 +140,7 @@ def _ask_for(study: SweepStudy, trials: int) -> None:
 
 
 def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
-    """The pre-trained model's metrics and the pack size, measured on a machine that the trials will run on."""
+    """The pre-trained model's metrics and the pack size, measured where the trials will run."""
     if here:
         torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
         return measure_reference(problem, space.dump()), choose_pack(problem, space, at_once)

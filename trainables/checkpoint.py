@@ -62,15 +62,17 @@ def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
 
 
 def write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Saves into the folder: to a temporary name first, so that the last good file outlives a failure."""
+    """Saves into the folder, which is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {"epoch": checkpoint.epoch, "history": checkpoint.history}
-    data = save(
-        {name: t.contiguous() for name, t in checkpoint.tensors.items()}, {"state": json.dumps(state)}
-    )
-    temporary = folder / f"{FILE}.partial"
-    temporary.write_bytes(data)
-    temporary.rename(folder / FILE)
+    _save(checkpoint.tensors, folder / FILE, {"state": json.dumps(state)})
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Writes to a temporary name first, so that the last good file outlives a failure."""
+    temporary = path.with_name(f"{path.name}.partial")
+    temporary.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
+    temporary.rename(path)
 
 
 def read(folder: Path) -> Checkpoint | None:
@@ -88,5 +90,5 @@ def write_adapter(folder: Path) -> Path:
     saved = read(folder)
     assert saved is not None, f"no checkpoint in {folder}"
     learned = {name: t for name, t in saved.tensors.items() if name.startswith("trained/")}
-    (folder / ADAPTER_FILE).write_bytes(save(learned))
+    _save(learned, folder / ADAPTER_FILE)
     return folder / ADAPTER_FILE

@@ -17,7 +17,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     place = Workplace(tmp_path_factory.mktemp("finished"))
     (place.folder / "output.txt").write_text(
         place.run(
-            "search={sampler: grid, trials: 3, parameters: {training.lr: {choices: [1.0e-3, 1.0e+30, 4.0e-3]}}}",
+            "search={sampler: grid, trials: 3, parameters: {training.lr: {choices: [1e-3, 1e+30, 4e-3]}}}",
             "budget={active_blocks: 32}",
             "baselines=[zero_shot, linear]",
         )

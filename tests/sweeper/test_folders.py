@@ -27,9 +27,9 @@ def test_a_second_driver_is_refused_and_the_lock_dies_with_its_holder(tmp_path: 
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match="sweep 'one' is running in another process"):
-            with SweepFolder("one").locked():
-                pass
+        refused = pytest.raises(UserError, match="sweep 'one' is running in another process")
+        with refused, SweepFolder("one").locked():
+            pass
         holder.kill()
     with SweepFolder("one").locked():
         pass
@@ -54,5 +54,5 @@ def test_a_password_is_never_written_down() -> None:
 
 def test_an_unknown_sweep_is_named_with_the_nearest_one() -> None:
     remember("clip_lambda", None)
-    with pytest.raises(UserError, match="there is no sweep 'clip_lamda'.*did you mean 'clip_lambda'"):
+    with pytest.raises(UserError, match=r"there is no sweep 'clip_lamda'.*did you mean 'clip_lambda'"):
         SweepFolder("clip_lamda").storage(None)
