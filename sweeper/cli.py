@@ -151,6 +151,7 @@ def ui(
     if uri.startswith("http"):
         console.print(f"MLflow serves its UI at {uri}", markup=False)
         return
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     arguments = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments, "--workers", "1"])
 

@@ -18,6 +18,8 @@ from sweeper.records import SweepRecord, TrialRecord
 DEFAULT_URI = "sqlite:///mlflow.db"
 # It would tell of every table that it makes.
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Lets the UI open an experiment on its runs, not on traces of language models.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 
 
@@ -82,7 +84,9 @@ class Tracker:
         self._client = MlflowClient(tracking_uri())
         experiment = self._client.get_experiment_by_name(self._space.sweep)
         self._experiment = (
-            experiment.experiment_id if experiment else self._client.create_experiment(self._space.sweep)
+            experiment.experiment_id
+            if experiment
+            else self._client.create_experiment(self._space.sweep, tags=_KIND)
         )
         runs = {run.data.tags["key"]: run for run in self._all_runs()}
         parent = runs.pop("sweep", None) or self._create("sweep", self._space, {"role": "sweep"})
