@@ -29,7 +29,9 @@ class SweepCallback(Unsaved, tune.Callback):
     ) -> None:
         """Passes on the reports of a pack."""
         for report in result["members"]:
-            self._pass_on(report)
+            # A pack whose process died begins again, also with members that had failed before.
+            if self._study.under_way(report["key"]):
+                self._pass_on(report)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A pack whose process is gone has failed, except for members that had ended before."""

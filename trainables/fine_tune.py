@@ -64,14 +64,18 @@ class FineTune(tune.Trainable):
         ]
 
     def _begin(self) -> Training:
-        """Builds the pack and goes on from its checkpoints, if there are any."""
+        """Builds the pack and goes on from its checkpoints.
+
+        A process that died between two saves leaves members at different epochs: then all start anew.
+        """
         training = Training(self.problem, [member["space"] for member in self.members])
         self.histories: list[list[Metrics]] = [[] for _ in self.members]
-        for k, member in enumerate(self.members):
-            saved = checkpoint.read(Path(member["folder"]))
-            if saved is not None:
-                checkpoint.restore(training, k, saved)
-                self.histories[k] = saved.history
+        saved = [checkpoint.read(Path(member["folder"])) for member in self.members]
+        if len({state.epoch if state else 0 for state in saved}) == 1:
+            for k, state in enumerate(saved):
+                if state is not None:
+                    checkpoint.restore(training, k, state)
+                    self.histories[k] = state.history
         return training
 
     def _extend_histories(self, metrics: list[Metrics]) -> None:

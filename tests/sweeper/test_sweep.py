@@ -162,7 +162,8 @@ def test_a_sweep_that_is_stopped_and_killed_again_and_again_ends_as_if_undisturb
     for stop in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
         process = killed.start(*arguments)
         wait_for_trials(killed, moments.uniform(1, 8))
-        os.kill(process.pid, stop)
+        # Ctrl-C reaches every process of the terminal, a kill only the driver.
+        (os.killpg if stop == signal.SIGINT else os.kill)(process.pid, stop)
         output = process.communicate(timeout=120)[0]
         if stop == signal.SIGINT:
             assert process.returncode == 130, output

@@ -161,6 +161,22 @@ def test_it_goes_on_from_its_folder(problem: Problem, make_member: MakeMember) -
     assert seconds == sorted(seconds)
 
 
+def test_members_that_were_saved_at_different_epochs_start_anew_together(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    through = run(fine_tune(problem, [make_member(key, "lora", seed=s) for s, key in enumerate("ab")]))
+    members = [make_member(f"{key}-again", "lora", seed=s) for s, key in enumerate("ab")]
+    fine_tune(problem, members).step()
+    ahead = fine_tune(problem, members[:1])
+    ahead.step()
+    saved = [checkpoint.read(Path(member["folder"])) for member in members]
+    assert [state.epoch for state in saved if state] == [2, 1]
+
+    last = run(fine_tune(problem, members))[-1]
+    for mine, theirs in zip(last["members"], through[-1]["members"], strict=True):
+        assert untimed(mine["metrics"]) == untimed(theirs["metrics"])
+
+
 def test_a_trial_that_had_trained_to_its_end_is_only_tested(
     problem: Problem, make_member: MakeMember, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,57 @@
+"""Comparing the trials of a sweep in the MLflow UI, as a person does."""
+
+import json
+import os
+import signal
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from workplace import Workplace
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(finished: Workplace) -> Iterator[str]:
+    """`sweeper ui` on the finished sweep, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with finished.start("ui", "--port", str(port)) as server:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while not _answers(url):
+            assert server.poll() is None and time.monotonic() < deadline, "the UI does not start"
+            time.sleep(0.5)
+        yield url
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_the_compare_view_shows_what_was_searched_and_measured(
+    finished: Workplace, address: str, browser: Any
+) -> None:
+    client = MlflowClient(f"sqlite:///{finished.folder}/mlflow.db")
+    experiment = client.get_experiment_by_name("clip_lambda")
+    assert experiment is not None
+    trials = client.search_runs([experiment.experiment_id], "tags.role = 'trial' and tags.state = 'complete'")
+    runs = json.dumps([run.info.run_id for run in trials])
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f'{address}/#/compare-runs?runs={runs}&experiments=["{experiment.experiment_id}"]')
+    page.get_by_text(f"Comparing {len(trials)} Runs from 1 Experiment").wait_for(timeout=60_000)
+    page.locator(".js-plotly-plot svg").first.wait_for(timeout=60_000)
+    shown = page.inner_text("body")
+    assert "training.lr" in shown and "id_accuracy" in shown
+    page.close()
