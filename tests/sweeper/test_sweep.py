@@ -1,31 +1,13 @@
 """Whole sweeps through the command line, with real Ray, Optuna and MLflow."""
 
 import json
-import os
-import random
-import signal
-import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
-from workplace import Workplace, run_arguments
+from workplace import Workplace, run_arguments, runs, trials
 
-pytestmark = pytest.mark.slow
-
-
-def trials(place: Workplace, name: str = "clip_lambda") -> pd.DataFrame:
-    frame = pd.read_csv(place.folder / "sweeps" / name / "report" / "trials.csv").set_index("key")
-    return frame.drop(columns="seconds", errors="ignore")
-
-
-def runs(place: Workplace, name: str = "clip_lambda") -> list[Run]:
-    client = MlflowClient(f"sqlite:///{place.folder}/mlflow.db")
-    experiment = client.get_experiment_by_name(name)
-    assert experiment is not None
-    return list(client.search_runs([experiment.experiment_id]))
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 
 
 def test_a_sweep_ends_with_its_front_and_the_way_to_go_on(finished: Workplace) -> None:
@@ -116,78 +98,16 @@ def test_status_list_and_report_read_the_study(finished: Workplace) -> None:
     assert "did you mean 'clip_lambda'?" in unknown
 
 
-def test_no_trial_inside_the_budget_has_a_status_of_its_own(workplace: Workplace) -> None:
-    output = workplace.run(
-        "search.parameters={}",
-        "search.trials=1",
-        "training.epochs=1",
-        "method.lambda=0",
-        "baselines=[]",
-        "budget={active_blocks: 1}",
-        status=3,
-    )
+def test_no_trial_inside_the_budget_has_a_status_and_more_can_be_asked_for(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    overrides = ("search.parameters={}", "search.trials=1", "training.epochs=1", "method.lambda=0")
+    output = place.run(*overrides, "baselines=[linear]", "budget={active_blocks: 1}", status=3)
     assert "no trial met the budget of 1 blocks" in output
+    before = trials(place).loc["trial-0000"]
 
-
-def test_more_trials_can_be_asked_for(workplace: Workplace) -> None:
-    overrides = ("search.trials=1", "training.epochs=1", "baselines=[linear]", "budget={active_blocks: 32}")
-    workplace.run(*overrides)
-    before = trials(workplace).loc["trial-0000"]
-    workplace.sweeper("resume", "clip_lambda", "--trials", "2")
-    frame = trials(workplace)
+    place.sweeper("resume", "clip_lambda", "--trials", "2", status=3)
+    frame = trials(place)
     assert list(frame.index) == ["trial-0000", "trial-0001", "baseline-linear"]
-    assert frame.loc["trial-0000"].id_accuracy == before.id_accuracy
-    assert len(runs(workplace)) == 4
-    fewer = workplace.sweeper("resume", "clip_lambda", "--trials", "1", status=2)
-    assert "has started 2 already" in fewer
-
-
-# One trial at a time, so that what the sampler proposes does not hang on which of two ends first.
-SEQUENCE = (
-    "search.trials=4",
-    "resources.cpus_per_trial=2",
-    "baselines=[linear]",
-    "budget={active_blocks: 32}",
-)
-
-
-def test_a_sweep_that_is_stopped_and_killed_again_and_again_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    undisturbed, killed = Workplace(tmp_path / "undisturbed"), Workplace(tmp_path / "killed")
-    for place in (undisturbed, killed):
-        place.folder.mkdir()
-    undisturbed.run(*SEQUENCE)
-
-    moments = random.Random(0)
-    arguments = run_arguments(*SEQUENCE)
-    for stop in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
-        process = killed.start(*arguments)
-        wait_for_trials(killed, moments.uniform(1, 8))
-        # Ctrl-C reaches every process of the terminal, a kill only the driver.
-        (os.killpg if stop == signal.SIGINT else os.kill)(process.pid, stop)
-        output = process.communicate(timeout=120)[0]
-        if stop == signal.SIGINT:
-            assert process.returncode == 130, output
-            assert "python -m sweeper resume clip_lambda" in output and "Traceback" not in output
-        arguments = ["resume", "clip_lambda"]
-    killed.sweeper("resume", "clip_lambda")
-
-    pd.testing.assert_frame_equal(trials(killed), trials(undisturbed))
-    found = [run.data.tags["key"] for run in runs(killed)]
-    assert sorted(found) == ["baseline-linear", "sweep", *(f"trial-000{n}" for n in range(4))]
-    client = MlflowClient(f"sqlite:///{killed.folder}/mlflow.db")
-    for run in runs(killed):
-        assert run.info.status == "FINISHED"
-        if run.data.tags["role"] == "trial":
-            history = client.get_metric_history(run.info.run_id, "id_accuracy")
-            assert [point.step for point in history] == [1, 2]
-
-
-def wait_for_trials(place: Workplace, seconds: float) -> None:
-    """Waits until something new is in the study, then so many seconds more."""
-    journal = place.folder / "sweeps" / "clip_lambda" / "study.journal"
-    before = journal.stat().st_size if journal.exists() else 0
-    deadline = time.monotonic() + 200
-    while not (journal.exists() and journal.stat().st_size > before):
-        assert time.monotonic() < deadline, "no trial got under way"
-        time.sleep(0.1)
-    time.sleep(seconds)
+    assert frame.loc["trial-0000"].equals(before)
+    assert len(runs(place)) == 4
+    assert "has started 2 already" in place.sweeper("resume", "clip_lambda", "--trials", "1", status=2)
