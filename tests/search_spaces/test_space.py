@@ -84,7 +84,7 @@ def test_flat_has_one_scalar_for_every_dotted_name(space: Space) -> None:
     assert flat["data.id"] == "digits"
     assert flat["data.probes"] == "glyphs,glyph_colors"
     assert flat["budget.active_fraction"] == 0.0625
-    assert flat["search.trials"] == 32
+    assert flat["search.trials"] == 16
     assert flat["resources.pack"] == "auto"
     assert "method.alpha" not in flat and "budget.active_blocks" not in flat
 

@@ -55,7 +55,8 @@ def test_every_suggestion_is_a_trial_of_the_space() -> None:
 
 
 def test_a_log_range_draws_every_order_of_magnitude_alike() -> None:
-    drawn = suggestions([], optuna.samplers.RandomSampler(seed=0), 300)
+    decades = ["search.parameters={method.lambda: {low: 0.01, high: 10, log: true}}"]
+    drawn = suggestions(decades, optuna.samplers.RandomSampler(seed=0), 300)
     below_one_tenth = sum(values["method.lambda"] < 0.1 for values in drawn) / len(drawn)
     assert 0.25 < below_one_tenth < 0.42
 
