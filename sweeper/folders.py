@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from sweeper.errors import UserError
+from sweeper.storage import shown
 
 ROOT = Path("sweeps")
 
@@ -40,6 +41,11 @@ class SweepFolder:
         """Where a trial's checkpoint is."""
         return self.path / "trials" / key
 
+    @property
+    def has_trials(self) -> bool:
+        """Whether checkpoints of a sweep are here."""
+        return (self.path / "trials").exists()
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while a sweep runs. The operating system lets go of it if the driver dies.
@@ -57,8 +63,7 @@ class SweepFolder:
 
     def remember_storage(self, url: str | None) -> None:
         """Notes where the study is kept. A password is left out."""
-        shown = None if url is None else make_url(url).render_as_string(hide_password=True)
-        (self.path / "sweep.json").write_text(json.dumps({"storage": shown}) + "\n")
+        (self.path / "sweep.json").write_text(json.dumps({"storage": url and shown(url)}) + "\n")
 
     def storage(self, given: str | None) -> str | None:
         """URL of the storage that was noted, or as it is given now; None for the journal file.

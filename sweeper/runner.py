@@ -10,6 +10,7 @@ from types import FrameType
 
 import ray
 import torch
+from optuna.storages import BaseStorage
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
@@ -62,13 +63,15 @@ def start(space: Space, around: Surroundings) -> Outcome:
     problem = open_problem(space.dump())
     blocks = candidate_blocks(problem.backbone, space.dump()["method"])
     check_budget(space, len(blocks))
-    _refuse_existing(folder, around)
-    with folder.locked(), _terminable(), cluster(around.cluster):
-        reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
+    with folder.locked(), _terminable():
+        mend_journal(folder.journal)
         storage = open_storage(around.storage, folder.journal)
-        study = SweepStudy.create(space, blocks, reference, pack, storage)
-        folder.remember_storage(around.storage)
-        return _run(study, problem, folder, around)
+        _refuse_existing(folder, storage)
+        with cluster(around.cluster):
+            reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
+            folder.remember_storage(around.storage)
+            study = SweepStudy.create(space, blocks, reference, pack, storage)
+            return _run(study, problem, folder, around)
 
 
 def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
@@ -102,12 +105,9 @@ def open_study(name: str, url: str | None) -> SweepStudy:
         UserError: there is none in that storage.
     """
     storage = open_storage(url, SweepFolder(name).journal)
-    try:
-        return SweepStudy(name, storage)
-    except KeyError:
-        raise UserError(
-            f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`"
-        ) from None
+    if not SweepStudy.exists(name, storage):
+        raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
+    return SweepStudy(name, storage)
 
 
 def check_budget(space: Space, blocks: int) -> int:
@@ -119,11 +119,11 @@ def check_budget(space: Space, blocks: int) -> int:
     try:
         return space.budget.count(blocks)
     except ValueError as error:
-        raise UserError(f"budget: {error}") from None
+        raise UserError(str(error)) from None
 
 
-def _refuse_existing(folder: SweepFolder, around: Surroundings) -> None:
-    if (folder.path / "sweep.json").exists():
+def _refuse_existing(folder: SweepFolder, storage: BaseStorage) -> None:
+    if SweepStudy.exists(folder.name, storage) or folder.has_trials:
         raise UserError(
             f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
             "or give another --name"

@@ -7,16 +7,36 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sweeper.errors import UserError
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.simplefilter("ignore", ExperimentalWarning)
 
 
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
-    """An Optuna storage: the journal file by default, or any SQLAlchemy URL."""
-    if url is not None:
+    """An Optuna storage: the journal file by default, or any SQLAlchemy URL.
+
+    Raises:
+        UserError: nothing can be opened at the URL.
+    """
+    if url is None:
+        return JournalStorage(JournalFileBackend(str(journal)))
+    try:
         return get_storage(url)
-    return JournalStorage(JournalFileBackend(str(journal)))
+    except (SQLAlchemyError, ValueError, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
+
+
+def shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the URL"
 
 
 def mend_journal(journal: Path) -> None:

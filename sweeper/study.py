@@ -23,6 +23,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 _LABEL = "baseline"
+_LAST_ATTRIBUTE = "asked"
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class SweepStudy:
         pack: int,
         storage: BaseStorage,
     ) -> "SweepStudy":
-        """A new sweep. Remains of a creation that was cut off are replaced."""
+        """A new sweep, whose name is free. Remains of a creation that was cut off are replaced."""
         names = _study_names(space.sweep)
         for study_name in names.values():
             if study_name in optuna.get_all_study_names(storage):
@@ -90,11 +91,18 @@ class SweepStudy:
             "budget": space.budget.count(len(blocks)),
             "reference": dict(reference),
             "pack": pack,
-            "asked": space.search.trials,
+            _LAST_ATTRIBUTE: space.search.trials,
         }
         for attribute, value in attributes.items():
             trials.set_user_attr(attribute, value)
         return cls(space.sweep, storage)
+
+    @staticmethod
+    def exists(name: str, storage: BaseStorage) -> bool:
+        """Whether the storage has the sweep, created to its end."""
+        if name not in optuna.get_all_study_names(storage):
+            return False
+        return _LAST_ATTRIBUTE in optuna.load_study(study_name=name, storage=storage).user_attrs
 
     @property
     def asked(self) -> int:

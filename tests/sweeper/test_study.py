@@ -5,6 +5,7 @@ import optuna
 import pytest
 
 from search_spaces import Space, load_space
+from sweeper.errors import UserError
 from sweeper.storage import mend_journal, open_storage
 from sweeper.study import Job, SweepStudy
 
@@ -210,8 +211,11 @@ def test_no_more_trials_than_asked_for_until_more_are_asked_for(tmp_path: Path) 
 def test_remains_of_a_creation_that_was_cut_off_are_replaced(tmp_path: Path) -> None:
     storage = open_storage(None, tmp_path / "study.journal")
     optuna.create_study(study_name="clip_lambda.baselines", storage=storage)
+    optuna.create_study(study_name="clip_lambda", storage=storage)
+    assert not SweepStudy.exists("clip_lambda", storage)
     study = create(space(), None, tmp_path)
     assert [baseline.label for baseline in study.record().baselines] == ["full"]
+    assert SweepStudy.exists("clip_lambda", storage)
 
 
 def test_a_journal_with_a_torn_last_line_is_mended(tmp_path: Path) -> None:
@@ -221,3 +225,12 @@ def test_a_journal_with_a_torn_last_line_is_mended(tmp_path: Path) -> None:
     journal.write_bytes(whole + b'{"op_code": 8, "wor')
     play(reopen(None, tmp_path), 1)
     assert [trial.state for trial in reopen(None, tmp_path).record().trials] == ["complete"] * 3
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "sqlite:////dev/null/study.db", "postgresql://me:secret@127.0.0.1:1/optuna"]
+)
+def test_a_storage_that_cannot_be_opened_is_told_without_its_password(url: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--storage: .* cannot be opened") as told:
+        open_storage(url, tmp_path / "study.journal")
+    assert "secret" not in str(told.value)
