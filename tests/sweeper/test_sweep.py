@@ -1,11 +1,17 @@
 """Whole sweeps through the command line, with real Ray, Optuna and MLflow."""
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from workplace import Workplace, run_arguments, runs, trials
+from workplace import REPOSITORY, Workplace, run_arguments, runs, trials
+
+from search_spaces import load_space
+from sweeper.folders import SweepFolder
+from sweeper.storage import open_storage
+from sweeper.study import SweepStudy
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 
@@ -72,13 +78,22 @@ def test_the_report_and_the_adapters_of_the_front_are_artifacts(finished: Workpl
     assert adapters == {f"adapters/{key}" for key in trials(finished)[trials(finished).front].index}
 
 
-def test_the_recommended_trial_comes_out_the_same_again(finished: Workplace) -> None:
+def test_the_recommended_trial_comes_out_the_same_again_and_more_can_be_asked_for(
+    finished: Workplace,
+) -> None:
     finished.sweeper("run", "sweeps/clip_lambda/report/recommended.yaml")
-    frame = trials(finished)
     knee = json.loads((finished.folder / "sweeps/clip_lambda/report/front.json").read_text())["knee"]
-    again = trials(finished, f"clip_lambda-{knee}").loc["trial-0000"]
+    name = f"clip_lambda-{knee}"
+    again = trials(finished, name).loc["trial-0000"]
     measured = [column for column in again.index if "accuracy" in column or "forgetting" in column]
-    assert again[measured].equals(frame.loc[knee][measured])
+    assert again[measured].equals(trials(finished).loc[knee][measured])
+
+    finished.sweeper("resume", name, "--trials", "2")
+    frame = trials(finished, name)
+    assert list(frame.index) == ["trial-0000", "trial-0001"]
+    assert frame.loc["trial-0000"][measured].equals(again[measured])
+    assert len(runs(finished, name)) == 3
+    assert "has started 2 already" in finished.sweeper("resume", name, "--trials", "1", status=2)
 
 
 def test_a_name_that_exists_is_refused(finished: Workplace) -> None:
@@ -98,16 +113,20 @@ def test_status_list_and_report_read_the_study(finished: Workplace) -> None:
     assert "did you mean 'clip_lambda'?" in unknown
 
 
-def test_no_trial_inside_the_budget_has_a_status_and_more_can_be_asked_for(tmp_path: Path) -> None:
-    place = Workplace(tmp_path)
-    overrides = ("search.parameters={}", "search.trials=1", "training.epochs=1", "method.lambda=0")
-    output = place.run(*overrides, "baselines=[linear]", "budget={active_blocks: 1}", status=3)
+def test_no_trial_inside_the_budget_has_a_status_of_its_own(tmp_path: Path) -> None:
+    """A sweep whose only trial has ended over budget, gone on with: there is nothing left to train."""
+    space = load_space(
+        REPOSITORY / "spaces" / "clip_lambda.yaml",
+        ["search.trials=1", "baselines=[]", "budget={active_blocks: 1}"],
+    )
+    with contextlib.chdir(tmp_path), SweepFolder(space.sweep).locked():
+        folder = SweepFolder(space.sweep)
+        folder.remember_storage(None)
+        reference = {"id_accuracy": 50.0, "retained_accuracy": 90.0}
+        study = SweepStudy.create(space, ("a", "b", "c"), reference, 1, open_storage(None, folder.journal))
+        job = study.next_trial()
+        assert job is not None
+        metrics = {"id_accuracy": 90.0, "forgetting": 1.0, "retained_accuracy": 89.0, "active_blocks": 3.0}
+        study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": ["a", "b", "c"]})
+    output = Workplace(tmp_path).sweeper("resume", "clip_lambda", status=3)
     assert "no trial met the budget of 1 blocks" in output
-    before = trials(place).loc["trial-0000"]
-
-    place.sweeper("resume", "clip_lambda", "--trials", "2", status=3)
-    frame = trials(place)
-    assert list(frame.index) == ["trial-0000", "trial-0001", "baseline-linear"]
-    assert frame.loc["trial-0000"].equals(before)
-    assert len(runs(place)) == 4
-    assert "has started 2 already" in place.sweeper("resume", "clip_lambda", "--trials", "1", status=2)

@@ -24,7 +24,7 @@ def address(finished: Workplace) -> Iterator[str]:
         port = free.getsockname()[1]
     with finished.start("ui", "--port", str(port)) as server:
         url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not _answers(url):
             assert server.poll() is None and time.monotonic() < deadline, "the UI does not start"
             time.sleep(0.5)
