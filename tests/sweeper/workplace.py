@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class Workplace:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # As in a terminal, also where the tests themselves run with SIGINT ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
 
     def sweeper(self, *arguments: str, status: int = 0) -> str:
