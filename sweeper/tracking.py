@@ -173,11 +173,10 @@ class Tracker:
             self._client.log_artifact(self._parent, str(path), place)
 
     def _end_parent(self, record: SweepRecord, status: str) -> None:
-        best = [trial for trial in record.trials if trial.key in record.front]
         summary = {
             "trials_complete": sum(trial.state == "complete" for trial in record.trials),
             "trials_feasible": sum(trial.feasible for trial in record.trials),
-            "front_size": len(best),
+            "front_size": len(record.front),
         }
         self._client.log_batch(self._parent, metrics=_metrics(summary, 0))
         self._client.set_terminated(self._parent, status)
