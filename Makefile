@@ -33,3 +33,4 @@ lock:
 # Trains the models that ship, again, from their seeds.
 weights: setup
 	$(BIN)/python -m trainables.backbones.tiny_clip.train
+	$(BIN)/python -m trainables.backbones.tiny_dino.train

@@ -1,11 +1,12 @@
 """The rules that join several sections of a space."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from search_spaces.baseline import Baseline
+from search_spaces.agreement import baseline_disagreements, method_disagreements, probe_disagreements
+from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.errors import Mistake, Path
-from search_spaces.method import METHODS, Method, SelectiveLora, closed_start
+from search_spaces.method import METHODS, PACKABLE_METHODS, Gated, Method, closed_start
 from search_spaces.search import Domain, Range
 from search_spaces.settings import Settings
 from search_spaces.training import Training
@@ -20,12 +21,11 @@ PACKABLE = frozenset(
         "method.score_lr",
         "training.lr",
         "training.weight_decay",
+        "training.retention",
         "training.seed",
     }
 )
 """The dotted paths that may differ between the trials of one pack."""
-
-PACKABLE_METHODS = ("selective_lora", "lora")
 
 
 class Sections(NamedTuple):
@@ -37,6 +37,8 @@ class Sections(NamedTuple):
     baselines: Mapping[int, Baseline]
     sampler: str | None
     pack: int | str | None
+    library: str | None
+    probes: Sequence[Mapping[str, Any]]
 
 
 def joint_mistakes(sections: Sections) -> list[Mistake]:
@@ -51,7 +53,19 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
     found += _labels(sections.baselines)
     for place, baseline in sections.baselines.items():
         found += _baseline(place, baseline, sections.training)
-    return found
+    return found + list(_agreement(sections))
+
+
+def _agreement(sections: Sections) -> Iterator[Mistake]:
+    """Model, method, objective and probes go with each other, for the search and for every baseline."""
+    yield from probe_disagreements(sections.library, sections.probes)
+    if sections.training is None:
+        return
+    if sections.method is not None:
+        for path, text in method_disagreements(sections.library, sections.method, sections.training):
+            yield Mistake(tuple(path.split(".")), text)
+    for place, baseline in sections.baselines.items():
+        yield from baseline_disagreements(sections.library, place, baseline, sections.training)
 
 
 def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
@@ -80,7 +94,7 @@ def _parameter(path: str, domain: Domain, settings: Settings) -> Iterator[Mistak
 
 def _closed_start(method: Method | None, parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
     """The lowest initial score is not below the highest threshold."""
-    if not isinstance(method, SelectiveLora):
+    if not isinstance(method, Gated):
         return
     scores = _values(parameters.get("method.initial_score"), method.initial_score)
     thresholds = _values(parameters.get("method.threshold"), method.threshold)
@@ -123,20 +137,34 @@ def _pack(sections: Sections, settings: Settings) -> Iterator[Mistake]:
 
 
 def _labels(baselines: Mapping[int, Baseline]) -> Iterator[Mistake]:
-    first: dict[str, int] = {}
+    """No two baselines share a label, neither as they are written nor in their runs."""
+    seen: set[str] = set()
     for place, baseline in baselines.items():
-        if first.setdefault(baseline.label, place) != place:
-            text = f"the label {baseline.label!r} is used twice; give one of the two another label"
-            yield Mistake(("baselines", place), text)
+        written = [baseline.label] if baseline.each else []
+        for label in (*written, *(run.label for run in baseline.runs)):
+            if label in seen:
+                text = f"the label {label!r} is used twice; give one of the two another label"
+                yield Mistake(("baselines", place), text)
+                break
+            seen.add(label)
 
 
 def _baseline(place: int, baseline: Baseline, training: Training | None) -> Iterator[Mistake]:
-    """The changes of a baseline name settings, and the settings take them."""
-    here: Path = ("baselines", place, "set")
+    """The settings of a baseline are known, and take what each of its runs gives them."""
     settings = Settings(METHODS[baseline.method].model_validate({"name": baseline.method}), training)
-    known = {path: value for path, value in baseline.changes.items() if path in settings.fields}
-    for path in baseline.changes:
-        if path not in known and (text := settings.why_not(path)):
-            yield Mistake((*here, path), text)
-    for where, text in settings.refusals(known):
-        yield Mistake((*here, *where), text)
+    for key, paths in (("set", baseline.changes), ("each", baseline.each)):
+        for path in paths:
+            if path not in settings.fields and (text := settings.why_not(path)):
+                yield Mistake(("baselines", place, key, path), text)
+    # Runs share most of their settings: what is wrong with one of those is said once.
+    yield from dict.fromkeys(m for run in baseline.runs for m in _run(place, baseline, run, settings))
+
+
+def _run(place: int, baseline: Baseline, run: BaselineRun, settings: Settings) -> Iterator[Mistake]:
+    known = {path: value for path, value in run.changes.items() if path in settings.fields}
+    for (path, *inside), text in settings.refusals(known):
+        if path in baseline.each:
+            position = baseline.each[str(path)].index(run.varied[str(path)])
+            yield Mistake(("baselines", place, "each", path, position), text)
+        else:
+            yield Mistake(("baselines", place, "set", path, *inside), text)

@@ -2,42 +2,69 @@
 
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from search_spaces.errors import Mistake
-from search_spaces.part import Part, UniqueItems, refuse
+from search_spaces.part import Part, UniqueItems, mistaken, refuse
 
-MethodName = Literal["selective_lora", "lora", "full", "linear", "zero_shot"]
-Block = Literal["qkv", "proj", "fc1", "fc2"]
+MethodName = Literal[
+    "selective_lora",
+    "lora",
+    "taps",
+    "block_expansion",
+    "full",
+    "lp_ft",
+    "top_k",
+    "linear",
+    "zero_shot",
+    "random_blocks",
+    "largest_norm",
+]
+Kind = Literal["qkv", "proj", "fc1", "fc2"]
+QkvPart = Literal["q", "k", "v"]
+Block = Literal[Kind, QkvPart]
 
 Rank = Annotated[int, Field(ge=1, le=1024, description="rank of every block's update")]
 Alpha = Annotated[
     float | None,
     Field(gt=0, description="the update is scaled by alpha / rank; null makes alpha equal to the rank"),
 ]
+
+
+def _apart(blocks: tuple[str, ...]) -> tuple[str, ...]:
+    """The whole of a layer and a part of it cannot both be blocks."""
+    if "qkv" in blocks and (parts := [part for part in get_args(QkvPart) if part in blocks]):
+        raise mistaken(f"qkv holds {', '.join(parts)} already; name either the whole or its parts")
+    return blocks
+
+
 Blocks = Annotated[
     tuple[Block, ...],
-    Field(strict=False, min_length=1, description="the kinds of linear layer that may be adapted"),
+    Field(
+        strict=False,
+        min_length=1,
+        description="the kinds of linear layer that may be adapted; q, k and v are the thirds of qkv",
+    ),
     UniqueItems,
+    AfterValidator(_apart),
 ]
 Towers = Annotated[
-    tuple[Literal["image"], ...],
-    Field(strict=False, min_length=1, description="the towers whose layers may be adapted"),
+    tuple[Literal["image", "text"], ...],
+    Field(strict=False, min_length=1, description="the towers that are adapted; text needs objective flyp"),
     UniqueItems,
 ]
+ActiveBlocks = Annotated[int, Field(ge=1, description="how many blocks are adapted")]
 
 
-class SelectiveLora(Part):
-    """LoRA whose every block has a score, and is active while that is not below the threshold.
+class Gated(Part):
+    """Every block has a score, and is active while that is not below the threshold.
 
     loss = task_loss + lambda * mean_i |s_i|, or the sum.
     """
 
-    name: Literal["selective_lora"] = Field(description="the method")
+    name: str = Field(description="the method")
     lambda_: float = Field(default=0.3, ge=0, alias="lambda", description="the price of the scores")
-    rank: Rank = 4
-    alpha: Alpha = None
-    blocks: Blocks = get_args(Block)
+    blocks: Blocks = get_args(Kind)
     towers: Towers = ("image",)
     threshold: float = Field(default=0.1, description="a block is active while its score is not below this")
     initial_score: float = Field(
@@ -48,6 +75,7 @@ class SelectiveLora(Part):
         description="whether lambda multiplies the mean or the sum of the scores' absolute values",
     )
     score_lr: float = Field(default=0.1, gt=0, description="learning rate of the scores")
+    free_epochs: int = Field(default=0, ge=0, description="epochs before the price is asked")
 
     @model_validator(mode="after")
     def _starts_open(self) -> Self:
@@ -56,20 +84,75 @@ class SelectiveLora(Part):
         return self
 
 
-class Lora(Part):
+class SelectiveLora(Gated):
+    """LoRA whose blocks have gates."""
+
+    name: Literal["selective_lora"] = Field(description="the method")
+    rank: Rank = 4
+    alpha: Alpha = None
+
+
+class Taps(Gated):
+    """A residual of a layer's own shape whose blocks have gates."""
+
+    name: Literal["taps"] = Field(description="the method")
+
+
+class LowRank(Part):
+    """What the methods of plain LoRA share."""
+
+    name: str = Field(description="the method")
+    rank: Rank = 8
+    alpha: Alpha = None
+    blocks: Blocks = get_args(Kind)
+    towers: Towers = ("image",)
+
+
+class Lora(LowRank):
     """LoRA on every candidate block."""
 
     name: Literal["lora"] = Field(description="the method")
-    rank: Rank = 8
-    alpha: Alpha = None
-    blocks: Blocks = get_args(Block)
-    towers: Towers = ("image",)
+
+
+class RandomBlocks(LowRank):
+    """LoRA on blocks chosen at random: a control of the selection."""
+
+    name: Literal["random_blocks"] = Field(description="the method")
+    active_blocks: ActiveBlocks = 2
+
+
+class LargestNorm(LowRank):
+    """LoRA on the blocks whose updates grow largest in plain LoRA: a control of the selection."""
+
+    name: Literal["largest_norm"] = Field(description="the method")
+    active_blocks: ActiveBlocks = 2
+
+
+class BlockExpansion(Part):
+    """New transformer layers between the frozen ones."""
+
+    name: Literal["block_expansion"] = Field(description="the method")
+    layers: int = Field(default=1, ge=1, description="how many layers are added, spread evenly")
+
+
+class TopK(Part):
+    """Fine-tuning of the last transformer layers."""
+
+    name: Literal["top_k"] = Field(description="the method")
+    layers: int = Field(default=3, ge=1, description="how many layers are trained, counted from the last")
 
 
 class Full(Part):
     """Full fine-tuning."""
 
     name: Literal["full"] = Field(description="the method")
+    towers: Towers = ("image",)
+
+
+class LpFt(Part):
+    """A linear probe, then full fine-tuning from it."""
+
+    name: Literal["lp_ft"] = Field(description="the method")
 
 
 class Linear(Part):
@@ -84,11 +167,51 @@ class ZeroShot(Part):
     name: Literal["zero_shot"] = Field(description="the method")
 
 
-Method = SelectiveLora | Lora | Full | Linear | ZeroShot
+Method = (
+    SelectiveLora
+    | Lora
+    | Taps
+    | BlockExpansion
+    | Full
+    | LpFt
+    | TopK
+    | Linear
+    | ZeroShot
+    | RandomBlocks
+    | LargestNorm
+)
 
 METHODS: dict[str, type[Method]] = dict(
-    zip(get_args(MethodName), (SelectiveLora, Lora, Full, Linear, ZeroShot), strict=True)
+    zip(
+        get_args(MethodName),
+        (
+            SelectiveLora,
+            Lora,
+            Taps,
+            BlockExpansion,
+            Full,
+            LpFt,
+            TopK,
+            Linear,
+            ZeroShot,
+            RandomBlocks,
+            LargestNorm,
+        ),
+        strict=True,
+    )
 )
+
+
+PACKABLE_METHODS = (
+    "selective_lora",
+    "lora",
+    "taps",
+    "linear",
+    "zero_shot",
+    "random_blocks",
+    "largest_norm",
+)
+"""The methods whose trials can share one frozen model."""
 
 
 def closed_start(initial_score: float, threshold: float) -> str:

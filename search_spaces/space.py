@@ -5,13 +5,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from search_spaces.baseline import Baseline
+from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget
 from search_spaces.checks import Sections, joint_mistakes, unpackable
-from search_spaces.data import Data, Model
+from search_spaces.data import Data
 from search_spaces.errors import Mistake, SpaceError, line_of, remedy
 from search_spaces.messages import mistakes_of
 from search_spaces.method import Method
+from search_spaces.model import Model
 from search_spaces.part import Name, Part, refuse
 from search_spaces.paths import PutError, put
 from search_spaces.search import Domain, Search
@@ -49,6 +50,8 @@ class Space(Part):
             dict(enumerate(self.baselines)),
             self.search.sampler,
             self.resources.pack,
+            self.model.library,
+            [probe.dump() for probe in self.data.probes],
         )
         if mistakes := joint_mistakes(sections):
             refuse(*mistakes)
@@ -58,6 +61,11 @@ class Space(Part):
     def packable(self) -> bool:
         """Whether trials may share one frozen model: the method can, and all that is searched is packable."""
         return not unpackable(self.method, self.search.parameters)
+
+    @property
+    def baseline_runs(self) -> tuple[BaselineRun, ...]:
+        """The runs that the baselines stand for, in the order of the file."""
+        return tuple(run for baseline in self.baselines for run in baseline.runs)
 
     def to_yaml(self) -> str:
         """The space with all its defaults as the text of a space file."""
@@ -93,20 +101,23 @@ class Space(Part):
         return _changed(self.dump(), values)
 
     def for_baseline(self, label: str) -> "Space":
-        """The space in which the baseline is the method: its own defaults, its changes, nothing searched.
+        """The space in which a run of a baseline is the method: its own defaults, its changes, no search.
+
+        Args:
+            label: as in `BaselineRun.label`.
 
         Raises:
-            SpaceError: no baseline has the label.
+            SpaceError: no run has the label.
         """
-        by_label = {baseline.label: baseline for baseline in self.baselines}
+        by_label = {run.label: run for run in self.baseline_runs}
         if label not in by_label:
             offer = remedy(label, list(by_label), "known:") if by_label else "the space has none"
             raise SpaceError([f"no baseline is labelled {label!r}; {offer}"])
-        baseline = by_label[label]
-        data = self.dump() | {"method": {"name": baseline.method}, "baselines": []}
+        run = by_label[label]
+        data = self.dump() | {"method": {"name": run.method}, "baselines": []}
         data["search"]["parameters"] = {}
         data["resources"]["pack"] = 1
-        return _changed(data, baseline.changes)
+        return _changed(data, run.changes)
 
 
 def examine(data: Mapping[str, Any]) -> Space | list[Mistake]:
@@ -154,11 +165,7 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
     """The sections that are right by themselves, so that a mistake in one hides none in the others."""
     search = _mapping(data.get("search"))
     parameters = {path: _sound(Domain, value) for path, value in _mapping(search.get("parameters")).items()}
-    listed = data.get("baselines")
-    baselines = {
-        place: _sound(Baseline, value)
-        for place, value in enumerate(listed if isinstance(listed, Sequence) else ())
-    }
+    baselines = {place: _sound(Baseline, value) for place, value in enumerate(_listed(data.get("baselines")))}
     return Sections(
         _sound(Annotated[Method, Field(discriminator="name")], data.get("method")),
         _sound(Training, data.get("training", {})),
@@ -166,6 +173,8 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
         {place: baseline for place, baseline in baselines.items() if baseline is not None},
         search.get("sampler") if isinstance(search.get("sampler"), str) else None,
         _sound(Resources, data.get("resources", {}), "pack"),
+        _sound(Model, data.get("model"), "library"),
+        [probe for probe in _listed(_mapping(data.get("data")).get("probes")) if isinstance(probe, Mapping)],
     )
 
 
@@ -179,3 +188,7 @@ def _sound(kind: Any, value: object, attribute: str | None = None) -> Any:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()

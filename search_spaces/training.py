@@ -18,6 +18,35 @@ class Training(Part):
     warmup: float = Field(
         default=0.05, ge=0, lt=1, description="fraction of the steps in which the rate rises"
     )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw", description="what moves the weights; sgd has a momentum of 0.9"
+    )
+    objective: Literal["cross_entropy", "flyp"] = Field(
+        default="cross_entropy",
+        description="cross_entropy of a linear head, or flyp: CLIP's contrastive loss on class prompts",
+    )
+    head: Literal["prompts", "fresh"] | None = Field(
+        default=None,
+        description="how the linear head starts; null means prompts for a CLIP, fresh for other models",
+    )
+    retention: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the distance between the features and the pre-trained model's",
+    )
+    crop: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="least share of a picture that a random crop keeps; 1 crops nothing",
+    )
+    flip: bool = Field(default=False, description="whether pictures are mirrored at random")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the model's forward and backward pass; weights stay float32"
+    )
+    wise_ft: bool = Field(
+        default=False, description="whether the trained update is also evaluated scaled by 0, 0.1 ... 1"
+    )
     seed: Seed = Field(default=0, description="seed of the initial weights and of the order of the data")
 
 

@@ -4,8 +4,9 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -38,6 +39,15 @@ Storage = Annotated[
     typer.Option(envvar="SWEEPER_STORAGE", help="SQLAlchemy URL of the Optuna storage", show_envvar=True),
 ]
 
+
+class Format(StrEnum):
+    """What `export` can write: the keys of `trainables.export.FORMATS`."""
+
+    PEFT = "peft"
+    MERGED = "merged"
+    ADAPTER = "adapter"
+
+
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -67,23 +77,33 @@ def resume(
 
 @app.command()
 def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
-    """Check a space; show it with its defaults, its blocks, its budget and its cost."""
+    """Check a space; show it with its defaults, its blocks, its budget and its cost.
+
+    Nothing is fetched: what is not on this machine yet is named, and needs not be here.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
     from sweeper.cost import estimate
+    from sweeper.fit import check_budget, check_fit
     from sweeper.progress import duration
-    from sweeper.runner import check_budget
     from trainables import open_problem
-    from trainables.methods import candidate_blocks
+    from trainables.backbones import open_backbone
+    from trainables.errors import MissingError, at
 
-    problem = open_problem(loaded.dump())
-    blocks = candidate_blocks(problem.backbone, loaded.dump()["method"])
-    budget = check_budget(loaded, len(blocks))
-    cost = estimate(problem, loaded)
+    resolved = loaded.dump()
+    with at("model"):
+        blocks = check_fit(loaded, open_backbone(resolved["model"], weights=False))
     console.print(loaded.to_yaml(), markup=False, highlight=False, soft_wrap=True)
-    runs = f"{loaded.search.trials} trials and {len(loaded.baselines)} baselines"
-    console.print(
-        f"blocks: {len(blocks)}", f"budget: {loaded.budget.rule.replace('_', ' ')} {budget}", sep="\n"
-    )
+    budget = f"{loaded.budget.rule.replace('_', ' ')} {check_budget(loaded, len(blocks))}"
+    console.print(f"blocks: {len(blocks)}", f"budget: {budget}", sep="\n")
+    try:
+        cost = estimate(open_problem(_without_downloads(resolved)), loaded)
+    except MissingError as missing:
+        console.print(
+            "not on this machine yet, so `run` would refuse:", missing, sep="\n", markup=False, soft_wrap=True
+        )
+        return
+    runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
     console.print(
         f"cost: about {duration(cost.trial)} a trial, {duration(cost.sweep)} for {runs}, "
         f"{cost.at_once} at a time on this machine"
@@ -140,6 +160,45 @@ def report(name: Name, storage: Storage = None) -> None:
 
 
 @app.command()
+def export(
+    name: Name,
+    to: Annotated[Path, typer.Option(help="the folder to write; not there yet, or empty")],
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="peft: its LoRA format; merged: the whole model for timm or open_clip; adapter: what was "
+            "trained, for every method",
+        ),
+    ],
+    trial: Annotated[
+        str | None, typer.Option(help="a trial's number or a baseline's label; else the recommended one")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Take a trained model away."""
+    from sweeper.export import export as write
+
+    chosen = write(name, trial, to, form, storage)
+    console.print(f"exported {chosen.key} as {form}: {to}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    path: Annotated[
+        Path, typer.Argument(help="a folder that `export` or peft has written, or a checkpoint file")
+    ],
+    space: Annotated[Path, typer.Option(help="a space file; its model and data are taken")],
+    set_: Set = [],  # noqa: B006
+) -> None:
+    """Measure a model on the data of a space, before and after its training."""
+    loaded = load_space(space, set_)
+    from sweeper.evaluate import evaluation_table
+
+    console.print(evaluation_table(path, loaded))
+
+
+@app.command()
 def ui(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
@@ -158,13 +217,22 @@ def ui(
 
 def main() -> None:
     """Runs a command; a mistake of the person's ends in one message and exit status 2."""
-    from trainables.errors import ProblemError
-
     try:
         app(standalone_mode=True)
-    except (SpaceError, UserError, ProblemError) as error:
+    except Exception as error:
+        # Imported here, since it brings torch along, which most commands can do without.
+        from trainables.errors import ProblemError
+
+        if not isinstance(error, SpaceError | UserError | ProblemError):
+            raise
         print(error, file=sys.stderr)
         sys.exit(BAD_INPUT)
+
+
+def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:
+    data = space["data"]
+    sources = {key: [source | {"download": False} for source in data[key]] for key in ("ood", "probes")}
+    return space | {"data": {**data, **sources, "id": data["id"] | {"download": False}}}
 
 
 def _finish(name: str, address: str | None, storage: str | None, go: Callable[..., "Outcome"]) -> None:

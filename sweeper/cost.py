@@ -34,7 +34,7 @@ def estimate(problem: Problem, space: Space) -> Cost:
     validation = _seconds(training.validate)
     trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
     at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
-    runs = space.search.trials + len(space.baselines)
+    runs = space.search.trials + len(space.baseline_runs)
     return Cost(trial, trial * -(-runs // at_once), at_once)
 
 

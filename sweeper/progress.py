@@ -78,7 +78,7 @@ def _figures(trial: TrialRecord, blocks: int) -> tuple[str, str, str]:
     return (
         f"{trial.metrics['id_accuracy']:.1f}",
         f"{trial.metrics['forgetting']:+.1f}",
-        f"{trial.metrics['active_blocks']:.0f}/{blocks}",
+        f"{trial.metrics['active_blocks']:.0f}/{trial.candidates(blocks)}",
     )
 
 
@@ -87,10 +87,11 @@ def _line(record: SweepRecord, report: dict[str, Any]) -> str:
     if trial.state == "failed":
         return f"{trial.key} failed: {trial.reason}"
     accuracy, forgetting, active = _figures(trial, len(record.blocks))
-    mark = " · front" if trial.key in record.front else "" if trial.feasible else " · over budget"
-    if trial.role == "baseline":
-        mark = ""
-    name = " ".join(filter(None, (trial.key, _values(trial))))
+    name, mark = trial.key, ""
+    if trial.role == "trial":
+        name = " ".join(filter(None, (trial.key, _values(trial))))
+        mark = " · front" if trial.key in record.front else "" if trial.feasible else " · over budget"
+    # A baseline's key names its values, and it is not held to the budget.
     return f"{name} · ID {accuracy} % · forgetting {forgetting} · active {active}{mark}"
 
 

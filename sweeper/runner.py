@@ -19,17 +19,18 @@ from search_spaces import Space
 from sweeper.callback import SweepCallback
 from sweeper.cluster import LOCAL, cluster, slots
 from sweeper.errors import UserError
+from sweeper.fit import check_fit
 from sweeper.folders import SweepFolder
 from sweeper.outcome import Outcome, write_outcome
 from sweeper.packs import choose_pack
 from sweeper.progress import Progress
+from sweeper.reference import known_reference
 from sweeper.searcher import PackSearcher
 from sweeper.storage import mend_journal, open_storage
 from sweeper.study import SweepStudy
 from sweeper.tracking import Tracker
 from trainables import checkpoint
 from trainables.fine_tune import FineTune
-from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
@@ -61,8 +62,7 @@ def start(space: Space, around: Surroundings) -> Outcome:
     """
     folder = SweepFolder(space.sweep)
     problem = open_problem(space.dump())
-    blocks = candidate_blocks(problem.backbone, space.dump()["method"])
-    check_budget(space, len(blocks))
+    blocks = check_fit(space, problem.backbone)
     with folder.locked(), _terminable():
         mend_journal(folder.journal)
         storage = open_storage(around.storage, folder.journal)
@@ -110,18 +110,6 @@ def open_study(name: str, url: str | None) -> SweepStudy:
     return SweepStudy(name, storage)
 
 
-def check_budget(space: Space, blocks: int) -> int:
-    """Active blocks asked for, of ``blocks``.
-
-    Raises:
-        UserError: the budget cannot be met by any trial.
-    """
-    try:
-        return space.budget.count(blocks)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
 def _refuse_existing(folder: SweepFolder, storage: BaseStorage) -> None:
     if SweepStudy.exists(folder.name, storage) or folder.has_trials:
         raise UserError(
@@ -143,13 +131,15 @@ def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[
     """The pre-trained model's metrics and the pack size, measured where the trials will run."""
     if here:
         torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
-        return measure_reference(problem, space.dump()), choose_pack(problem, space, at_once)
+        reference = known_reference(problem, space, lambda: measure_reference(problem, space.dump()))
+        return reference, choose_pack(problem, space, at_once)
     resources = {"num_cpus": space.resources.cpus_per_trial, "num_gpus": space.resources.gpus_per_trial}
     shared = ray.put(problem)
     measure = ray.remote(**resources)(measure_reference)
     choose = ray.remote(**resources)(choose_pack)
-    reference, pack = ray.get([measure.remote(shared, space.dump()), choose.remote(shared, space, at_once)])
-    return reference, pack
+    pack = choose.remote(shared, space, at_once)
+    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space.dump())))
+    return reference, ray.get(pack)
 
 
 def _run(study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings) -> Outcome:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, parse_space, suggest
 from sweeper.records import State, SweepRecord, TrialRecord
@@ -57,6 +57,7 @@ class SweepStudy:
         }
         attributes = self._studies["trial"].user_attrs
         self.space = parse_space(attributes["space"])
+        self._runs = {run.label: run for run in self.space.baseline_runs}
         self.blocks: tuple[str, ...] = tuple(attributes["blocks"])
         self.budget: int = attributes["budget"]
         self.reference: dict[str, float] = attributes["reference"]
@@ -77,8 +78,8 @@ class SweepStudy:
             if study_name in optuna.get_all_study_names(storage):
                 optuna.delete_study(study_name=study_name, storage=storage)
         baselines = optuna.create_study(study_name=names["baseline"], storage=storage)
-        for baseline in space.baselines:
-            baselines.enqueue_trial({_LABEL: baseline.label})
+        for run in space.baseline_runs:
+            baselines.enqueue_trial({_LABEL: run.label})
         trials = optuna.create_study(
             study_name=names["trial"],
             storage=storage,
@@ -154,7 +155,7 @@ class SweepStudy:
         study_id = self._storage.get_study_id_from_name(name)
         trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
         if role == "baseline":
-            label = trial.suggest_categorical(_LABEL, [b.label for b in self.space.baselines])
+            label = trial.suggest_categorical(_LABEL, list(self._runs))
             job = Job(f"baseline-{label}", self.space.for_baseline(label))
         else:
             job = Job(f"trial-{number:04d}", self.space.with_values(suggest(self.space, trial)))
@@ -169,6 +170,8 @@ class SweepStudy:
         if report["state"] == "running":
             return
         trial.set_user_attr("active", list(report["active"]))
+        if report.get("curve"):
+            trial.set_user_attr("curve", [dict(point) for point in report["curve"]])
         study = self._studies["baseline" if report["key"].startswith("baseline") else "trial"]
         if report["state"] == "complete":
             trial.set_constraint("budget", self._excess(int(report["metrics"]["active_blocks"])))
@@ -199,11 +202,34 @@ class SweepStudy:
             rule=self.space.budget.rule,
             asked=self.asked,
             reference=self.reference,
-            trials=tuple(_record("trial", t) for t in self._studies["trial"].get_trials(deepcopy=False)),
-            baselines=tuple(
-                _record("baseline", t) for t in self._studies["baseline"].get_trials(deepcopy=False)
-            ),
+            trials=tuple(self._trial(t) for t in self._studies["trial"].get_trials(deepcopy=False)),
+            baselines=tuple(self._baseline(t) for t in self._studies["baseline"].get_trials(deepcopy=False)),
             front=tuple(f"trial-{trial.number:04d}" for trial in front),
+        )
+
+    def _trial(self, trial: FrozenTrial) -> TrialRecord:
+        label = str(trial.number)
+        return TrialRecord(
+            key=f"trial-{trial.number:04d}",
+            label=label,
+            group=label,
+            method=self.space.method.name,
+            role="trial",
+            parameters=trial.params,
+            **_told(trial),
+        )
+
+    def _baseline(self, trial: FrozenTrial) -> TrialRecord:
+        label = trial.params.get(_LABEL) or trial.system_attrs["fixed_params"][_LABEL]
+        run = self._runs[label]
+        return TrialRecord(
+            key=f"baseline-{label}",
+            label=label,
+            group=run.group,
+            method=run.method,
+            role="baseline",
+            parameters=run.varied,
+            **_told(trial),
         )
 
 
@@ -211,22 +237,14 @@ def _study_names(sweep: str) -> dict[Role, str]:
     return {"trial": sweep, "baseline": f"{sweep}.baselines"}
 
 
-def _record(role: Role, trial: optuna.trial.FrozenTrial) -> TrialRecord:
+def _told(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial has reported so far, as a `TrialRecord` keeps it."""
     complete = trial.state == TrialState.COMPLETE
-    parameters = {} if role == "baseline" else trial.params
-    label = str(trial.number) if role == "trial" else str(_baseline_label(trial))
-    return TrialRecord(
-        key=f"trial-{trial.number:04d}" if role == "trial" else f"baseline-{label}",
-        label=label,
-        role=role,
-        state=_STATES[trial.state],
-        parameters=parameters,
-        metrics=trial.user_attrs.get("metrics", {}),
-        active=tuple(trial.user_attrs.get("active", ())),
-        feasible=complete and all(value <= 0 for value in trial.constraints.values()),
-        reason=trial.user_attrs.get("reason"),
-    )
-
-
-def _baseline_label(trial: optuna.trial.FrozenTrial) -> Any:
-    return trial.params.get(_LABEL) or trial.system_attrs["fixed_params"][_LABEL]
+    return {
+        "state": _STATES[trial.state],
+        "metrics": trial.user_attrs.get("metrics", {}),
+        "active": tuple(trial.user_attrs.get("active", ())),
+        "feasible": complete and all(value <= 0 for value in trial.constraints.values()),
+        "reason": trial.user_attrs.get("reason"),
+        "curve": tuple(trial.user_attrs.get("curve", ())),
+    }

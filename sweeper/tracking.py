@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 # Lets the UI open an experiment on its runs, not on traces of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
+_LARGEST_BATCH = 1000
 _STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
 
 
@@ -125,26 +126,25 @@ class Tracker:
         new = [epoch for epoch in epochs if epoch["epoch"] > self._logged.get(key, 0)]
         if new:
             metrics = [metric for epoch in new for metric in _metrics(epoch, int(epoch["epoch"]))]
-            for first in range(0, len(metrics), 1000):
-                self._client.log_batch(self._runs[key], metrics=metrics[first : first + 1000])
+            self._log_metrics(self._runs[key], metrics)
             self._logged[key] = int(new[-1]["epoch"])
 
     def _end(self, trial: TrialRecord) -> None:
-        """Final metrics that no epoch has logged, tags, and the run's status."""
+        """Final metrics that no epoch has logged, the curve, tags, and the run's status."""
         logged = self._logged.get(trial.key, 0)
         final = {n: v for n, v in trial.metrics.items() if n.startswith("test/") or not logged}
         tags = {"state": trial.state, "feasible": trial.feasible, "reason": trial.reason or ""}
         tags["active"] = ",".join(trial.active)
         run_id = self._runs[trial.key]
-        self._client.log_batch(
-            run_id,
-            metrics=_metrics(final, logged),
-            tags=[
-                RunTag(name, str(value).lower() if isinstance(value, bool) else value)
-                for name, value in tags.items()
-            ],
-        )
+        written = [RunTag(n, str(v).lower() if isinstance(v, bool) else v) for n, v in tags.items()]
+        self._log_metrics(run_id, [*_metrics(final, logged), *_curve(trial)], written)
         self._client.set_terminated(run_id, _STATUS[trial.state])
+
+    def _log_metrics(self, run_id: str, metrics: list[Metric], tags: Sequence[RunTag] = ()) -> None:
+        """One batch, or as many as MLflow's limit on a batch asks for; the tags are in the first."""
+        for first in range(0, max(len(metrics), 1), _LARGEST_BATCH):
+            batch = metrics[first : first + _LARGEST_BATCH]
+            self._client.log_batch(run_id, metrics=batch, tags=[] if first else tags)
 
     def _make_good(self, trial: TrialRecord, history: Callable[[str], Iterable[Mapping[str, float]]]) -> None:
         if trial.key not in self._runs:
@@ -185,6 +185,17 @@ class Tracker:
 def _metrics(values: Mapping[str, float], step: int) -> list[Metric]:
     now = int(time.time() * 1000)
     return [Metric(name, float(value), now, step) for name, value in values.items()]
+
+
+def _curve(trial: TrialRecord) -> list[Metric]:
+    """The WiSE-FT curve as ``wise_ft/<metric>``; MLflow's steps are whole, so a step is a tenth of a."""
+    return [
+        metric
+        for point in trial.curve
+        for metric in _metrics(
+            {f"wise_ft/{name}": value for name, value in point.items() if name != "a"}, round(10 * point["a"])
+        )
+    ]
 
 
 def _find(record: SweepRecord, key: str) -> TrialRecord:

@@ -53,7 +53,10 @@ def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
 
 def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
     """The member's part of every tensor that training changes."""
-    named = [(f"trained/{name}", p) for name, p in training.learner.trained().items()]
+    named: list[tuple[str, Tensor]] = [
+        (f"trained/{name}", p) for name, p in training.learner.trained().items()
+    ]
+    named += [(f"decided/{name}", t) for name, t in training.learner.method.decided().items()]
     for number, optimizer in enumerate((training.adapter_optimizer, *training.score_optimizers)):
         named += [(f"optimizer/{number}/{place}", t) for place, t in enumerate(optimizer.state())]
     packed = training.learner.method.packable
@@ -89,6 +92,6 @@ def write_adapter(folder: Path) -> Path:
     """What the folder's trial has learned, without what only training needs, in a file beside it."""
     saved = read(folder)
     assert saved is not None, f"no checkpoint in {folder}"
-    learned = {name: t for name, t in saved.tensors.items() if name.startswith("trained/")}
+    learned = {name: t for name, t in saved.tensors.items() if name.startswith(("trained/", "decided/"))}
     _save(learned, folder / ADAPTER_FILE)
     return folder / ADAPTER_FILE

@@ -1,5 +1,34 @@
 """What a person is told when a model or a data set cannot be had."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ProblemError(Exception):
     """One message that says what is missing or does not fit, and what to do."""
+
+
+class MissingError(ProblemError):
+    """Weights or data that are right as they are named, but are not on this machine."""
+
+
+@contextmanager
+def at(place: str) -> Iterator[None]:
+    """Puts the place in the space before the message of whatever is wrong with it."""
+    try:
+        yield
+    except ProblemError as error:
+        raise type(error)(f"{place}.{error}") from error
+
+
+def together(errors: list[ProblemError]) -> ProblemError:
+    """All messages as one, a line each; missing only if nothing else is wrong.
+
+    What is said of several places is said once, after all of them.
+    """
+    places: dict[str, list[str]] = {}
+    for error in errors:
+        place, _, text = str(error).partition(": ")
+        places.setdefault(text, []).append(place)
+    kind = MissingError if all(isinstance(error, MissingError) for error in errors) else ProblemError
+    return kind("\n".join(f"{', '.join(where)}: {text}" for text, where in places.items()))

@@ -12,6 +12,7 @@ from trainables import checkpoint
 from trainables.measures import Metrics
 from trainables.problem import Problem
 from trainables.training import Training, best_device
+from trainables.wise_ft import wise_ft_curves
 
 
 class FineTune(tune.Trainable):
@@ -23,7 +24,8 @@ class FineTune(tune.Trainable):
     Result of a step:
         members: for each trial ``{"key", "state": "running" | "complete" | "failed", "reason",
         "epochs": metrics of the epochs that this process has not reported yet, "metrics": the last known,
-        with those on the test splits at the end, "active": names of active blocks, at the end}``.
+        with those on the test splits at the end, "active": names of active blocks, at the end, "curve":
+        the WiSE-FT curve, at the end and where it is asked for}``.
         A member that has ended is not reported again.
     """
 
@@ -58,10 +60,14 @@ class FineTune(tune.Trainable):
         if training.epoch < training.epochs:
             return [self._judged(k, history[-1], reported) for k, history in enumerate(self.histories)]
         last = [history[-1] for history in self.histories if history] or training.validate()
-        return [
+        reports = [
             self._judged(k, {**validation, **test}, reported)
             for k, (validation, test) in enumerate(zip(last, training.test(), strict=True))
         ]
+        if training.schedule["wise_ft"] and training.epochs:
+            for report, curve in zip(reports, wise_ft_curves(training), strict=True):
+                report["curve"] = curve
+        return reports
 
     def _begin(self) -> Training:
         """Builds the pack and goes on from its checkpoints.
@@ -110,6 +116,7 @@ class FineTune(tune.Trainable):
             "metrics": {},
             "epochs": [],
             "active": (),
+            "curve": [],
             **details,
         }
 

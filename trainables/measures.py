@@ -1,17 +1,14 @@
 """What is measured of a pack: accuracy on the task, accuracy that is retained on the probes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from trainables.data import ImageSet
-
 Split = Literal["val", "test"]
 Metrics = dict[str, float]
-Encode = Callable[[ImageSet], Tensor]
 
 
 def top1(logits: Tensor, labels: Tensor) -> list[float]:

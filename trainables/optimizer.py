@@ -1,4 +1,4 @@
-"""AdamW over a pack: every member has its own learning rate and weight decay."""
+"""AdamW and SGD over a pack: every member has its own learning rate and weight decay."""
 
 from collections.abc import Sequence
 
@@ -52,20 +52,41 @@ class PackedAdamW:
 
 
 class PackedSGD:
-    """Plain gradient descent with a learning rate for each slice of the leading axis: p <- p - lr_k g."""
+    """`torch.optim.SGD` with a learning rate and a weight decay for each slice of the leading axis.
 
-    def __init__(self, parameters: Sequence[Tensor], lr: Sequence[float]) -> None:
+    Update for member k::
+
+        m <- momentum m + g + wd_k p
+        p <- p - lr_k m
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        lr: Sequence[float],
+        weight_decay: Sequence[float] | None = None,
+        momentum: float = 0.0,
+    ) -> None:
         self.parameters = list(parameters)
-        self._lr = torch.tensor(lr, device=self.parameters[0].device)
+        self.momentum = momentum
+        self.moving = [torch.zeros_like(p) for p in self.parameters] if momentum else []
+        device = self.parameters[0].device if self.parameters else None
+        self._lr = torch.tensor(lr, device=device)
+        self._decay = torch.tensor(weight_decay or [0.0] * len(lr), device=device)
 
     @torch.no_grad()
     def step(self, number: int, factor: float) -> None:
         """One update. ``number`` is not used; ``factor`` is the schedule's share of the rate."""
-        for p in self.parameters:
-            if p.grad is not None:
-                p.sub_(self._lr.view(-1, *(1,) * (p.dim() - 1)) * factor * p.grad)
-                p.grad = None
+        for place, p in enumerate(self.parameters):
+            if p.grad is None:
+                continue
+            axes = (-1, *(1,) * (p.dim() - 1))
+            step = p.grad + self._decay.view(axes) * p
+            if self.momentum:
+                step = self.moving[place].mul_(self.momentum).add_(step)
+            p.sub_(self._lr.view(axes) * factor * step)
+            p.grad = None
 
     def state(self) -> list[Tensor]:
-        """Nothing is remembered between steps."""
-        return []
+        """The moving averages, in the order of the parameters; nothing without momentum."""
+        return self.moving

@@ -1,15 +1,19 @@
 """What all trials of a sweep share: the frozen backbone and the data."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from trainables.backbones import Backbone, open_clip_backbone
-from trainables.data import ImageSet, Task, load_task, shifted
+from trainables.backbones import Backbone, Texts, class_sentences, class_vectors, open_backbone
+from trainables.data import ImageSet, Task, load_task
+from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,8 @@ class Problem:
     Attributes:
         backbone: the frozen pre-trained model.
         task: the in-distribution task.
-        prompts: (C, D), unit vectors: the task's classes as the pre-trained model's text tower names them.
+        prompts: sentences on the task's classes, as the pre-trained text tower embeds them; None where the
+            model reads no text.
         ood: shifted test sets, by label.
         probes: what the pre-trained model knew.
         reference: metrics of the untouched pre-trained model; empty until they have been measured.
@@ -27,10 +32,16 @@ class Problem:
 
     backbone: Backbone
     task: Task
-    prompts: Tensor
+    prompts: Texts | None
     ood: Mapping[str, ImageSet]
     probes: tuple[Probe, ...]
     reference: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def class_vectors(self) -> Tensor:
+        """(C, D), unit vectors: the task's classes as the pre-trained text tower names them."""
+        assert self.prompts is not None
+        return class_vectors(self.prompts.vectors[None], len(self.task.templates))[0]
 
     def to(self, device: str) -> "Problem":
         """The same problem with its model and data on a device."""
@@ -38,38 +49,73 @@ class Problem:
             self,
             backbone=copy.deepcopy(self.backbone).to(device),
             task=self.task.to(device),
-            prompts=self.prompts.to(device),
+            prompts=self.prompts and self.prompts.to(device),
             ood={name: images.to(device) for name, images in self.ood.items()},
             probes=tuple(probe.to(device) for probe in self.probes),
         )
 
 
-def source_label(source: Mapping[str, Any]) -> str:
-    """The label of a data source in metrics: its name if it has one, else ``source`` or ``source-shift``."""
-    return source["name"] or "-".join(filter(None, (source["source"], source["shift"])))
-
-
 def open_problem(space: Mapping[str, Any]) -> Problem:
-    """Loads the model and the data of a resolved space (the ``model`` and ``data`` sections)."""
+    """Loads the model and the data of a resolved space (the ``model`` and ``data`` sections).
+
+    Raises:
+        ProblemError: whatever cannot be had or does not fit, a line each. It is a `MissingError` if nothing
+            is wrong but that weights or data are not on this machine.
+    """
     data = space["data"]
-    backbone = open_clip_backbone(space["model"]["name"], space["model"]["pretrained"])
-    task = _task(data["id"], backbone.image_size)
+    opening = _Opening()
+    backbone = opening.part("model", lambda: open_backbone(space["model"]))
+    if backbone is None:
+        # Without the weights, the data can still be looked at.
+        backbone = opening.part("model", lambda: open_backbone(space["model"], weights=False))
+    if backbone is None:
+        raise together(opening.errors)
+    model = backbone
+    task = opening.part("data.id", lambda: load_task(data["id"], model.preprocessing))
+    ood = [
+        opening.part(f"data.ood.{place}", partial(_shifted, source, model, task))
+        for place, source in enumerate(data["ood"])
+    ]
+    probes = [
+        opening.part(f"data.probes.{place}", partial(PROBES[source["score"]], source["name"], source, model))
+        for place, source in enumerate(data["probes"])
+    ]
+    if opening.errors or task is None:
+        raise together(opening.errors)
     return Problem(
-        backbone=backbone,
+        backbone=model,
         task=task,
-        prompts=backbone.class_embeddings(task.classes, task.templates),
-        ood={source_label(s): _task(s, backbone.image_size).test for s in data["ood"]},
-        probes=tuple(
-            PROBES[s["score"]](source_label(s), _task(s, backbone.image_size), backbone)
-            for s in data["probes"]
-        ),
+        prompts=model.texts(class_sentences(task.classes, task.templates)) if model.reads_text else None,
+        ood={s["name"]: images for s, images in zip(data["ood"], ood, strict=True) if images is not None},
+        probes=tuple(probe for probe in probes if probe is not None),
     )
 
 
-def _task(source: Mapping[str, Any], image_size: int) -> Task:
-    task = load_task(source["source"], image_size)
-    return Task(
-        task.classes,
-        task.templates,
-        *(shifted(split, source["shift"]) for split in (task.train, task.val, task.test)),
-    )
+class _Opening:
+    """Opens part after part, and gathers what is wrong with any."""
+
+    def __init__(self) -> None:
+        self.errors: list[ProblemError] = []
+
+    def part(self, place: str, load: Callable[[], T]) -> T | None:
+        """The part; None if it cannot be had."""
+        try:
+            with at(place):
+                return load()
+        except ProblemError as error:
+            if str(error) not in map(str, self.errors):
+                self.errors.append(error)
+            return None
+
+
+def _shifted(source: Mapping[str, Any], backbone: Backbone, task: Task | None) -> ImageSet:
+    """A shifted test set, which must have the classes of the task."""
+    splits: Collection[str] = ("test",)
+    shifted = load_task(source, backbone.preprocessing, splits)
+    if task is not None and shifted.classes != task.classes:
+        theirs, ours = set(shifted.classes), set(task.classes)
+        differ = ", ".join(sorted(theirs ^ ours)[:4]) or "their order"
+        raise ProblemError(
+            f"source: the classes are not those of data.id, which has {len(ours)}: {differ} differ"
+        )
+    return shifted.test

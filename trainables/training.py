@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from trainables.augment import augmented
 from trainables.learner import Learner
 from trainables.measures import Metrics, by_member, out_of_distribution, retention, top1
-from trainables.optimizer import PackedAdamW
+from trainables.optimizer import PackedAdamW, PackedSGD
 from trainables.problem import Problem
 
 Space = Mapping[str, Any]
+
+_MOMENTUM = 0.9
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:
@@ -39,34 +41,38 @@ class Training:
 
     Attributes:
         epoch: epochs done.
-        epochs: epochs asked for; 0 for a method that trains nothing.
+        epochs: epochs asked for, over all phases of the method; 0 for a method that trains nothing.
     """
 
     def __init__(self, problem: Problem, spaces: Sequence[Space]) -> None:
-        schedule = spaces[0]["training"]
+        self.schedule = spaces[0]["training"]
+        self.spaces = spaces
         self.problem = problem
         self.generators = [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
-        self.learner = Learner(problem, [space["method"] for space in spaces], self.generators)
-        self.adapter_optimizer, *self.score_optimizers = self._optimizers(spaces)
-        self.batch_size = min(schedule["batch_size"], len(problem.task.train))
+        self.learner = Learner(problem, spaces, self.generators)
+        self.adapter_optimizer, *self.score_optimizers = self._optimizers()
+        self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
-        self.warmup = schedule["warmup"]
         self.epoch = 0
-        self.epochs = schedule["epochs"] if self.learner.trained() else 0
+        phases = self.learner.method.phases if self.learner.trained() else 0
+        self.epochs = phases * self.schedule["epochs"]
 
-    def _optimizers(self, spaces: Sequence[Space]) -> list[Any]:
+    def _optimizers(self) -> list[Any]:
         scores = self.learner.method.score_optimizers()
         apart = {id(p) for optimizer in scores for p in optimizer.parameters}
-        adapter = PackedAdamW(
-            [p for p in self.learner.trained().values() if id(p) not in apart],
-            lr=[space["training"]["lr"] for space in spaces],
-            weight_decay=[space["training"]["weight_decay"] for space in spaces],
-        )
-        return [adapter, *scores]
+        weights = [p for p in self.learner.trained().values() if id(p) not in apart]
+        lr = [space["training"]["lr"] for space in self.spaces]
+        decay = [space["training"]["weight_decay"] for space in self.spaces]
+        if self.schedule["optimizer"] == "sgd":
+            return [PackedSGD(weights, lr, decay, _MOMENTUM), *scores]
+        return [PackedAdamW(weights, lr, decay), *scores]
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits."""
         start = time.perf_counter()
+        if self.epoch and self.epoch % self.schedule["epochs"] == 0:
+            self.learner.begin_phase()
+            self.adapter_optimizer, *self.score_optimizers = self._optimizers()
         losses = self.run_batches(self.batches)
         self.epoch += 1
         metrics = self.validate()
@@ -83,62 +89,75 @@ class Training:
         total = torch.zeros(self.learner.size, device=train.labels.device)
         for batch in range(batches):
             rows = orders[:, batch * self.batch_size : (batch + 1) * self.batch_size]
-            loss = self._loss(train.pixels[rows.flatten()], train.labels[rows])
+            pixels = augmented(
+                train.pixels[rows.flatten()], self.schedule["crop"], self.schedule["flip"], self.generators
+            )
+            loss = self.learner.loss(pixels, train.labels[rows], self.epoch)
             loss.sum().backward()
-            self._step(self.epoch * self.batches + batch + 1)
+            self._step(self.epoch % self.schedule["epochs"] * self.batches + batch + 1)
             total += loss.detach()
         return total / batches
 
-    def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """(K,): task loss and the method's penalty. ``pixels`` (K * B, 3, H, W), ``labels`` (K, B)."""
-        logits = self.learner(pixels)
-        task = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        return task.view_as(labels).mean(dim=1) + self.learner.method.penalty()
-
     def _step(self, number: int) -> None:
-        share = learning_rate_share(number, self.epochs * self.batches, self.warmup)
+        steps = self.schedule["epochs"] * self.batches
+        share = learning_rate_share(number, steps, self.schedule["warmup"])
         for optimizer in (self.adapter_optimizer, *self.score_optimizers):
             optimizer.step(number, share)
 
+    @torch.no_grad()
     def validate(self) -> list[Metrics]:
         """Metrics of each member on the validation splits, all that a search may see."""
-        task, size, encode = self.problem.task, self.learner.size, self.learner.encoder()
-        accuracy = top1(self.learner.classify(encode(task.val)), task.val.labels)
-        probes = {f"probe/{p.name}": p.accuracy(encode, "val") for p in self.problem.probes}
-        active = self.learner.method.active_blocks()
+        method, encoder = self.learner.method, self.learner.encoder()
+        task = self.problem.task.val
+        accuracy = top1(self.learner.objective.logits(encoder.images(task), encoder), task.labels)
+        probes = {f"probe/{p.name}": p.accuracy(encoder, "val") for p in self.problem.probes}
+        active, trained = method.active_blocks(), method.trained_parameters()
         return [
             {
                 "id_accuracy": accuracy[k],
                 **retention(scores, self.problem.reference or None, prefix=""),
                 "active_blocks": len(active[k]),
-                "active_fraction": len(active[k]) / len(self.learner.method.blocks),
+                "active_fraction": len(active[k]) / max(1, len(method.blocks)),
+                "trained_parameters": trained[k],
                 "epoch": self.epoch,
             }
-            for k, scores in enumerate(by_member(probes, size))
+            for k, scores in enumerate(by_member(probes, self.learner.size))
         ]
 
+    @torch.no_grad()
     def test(self) -> list[Metrics]:
         """Metrics of each member on the test splits, for the report alone."""
-        task, size, encode = self.problem.task, self.learner.size, self.learner.encoder()
-        accuracy = top1(self.learner.classify(encode(task.test)), task.test.labels)
-        ood = {
-            name: top1(self.learner.classify(encode(images)), images.labels)
-            for name, images in self.problem.ood.items()
+        size, encoder = self.learner.size, self.learner.encoder()
+        sets = {"": self.problem.task.test, **self.problem.ood}
+        accuracy = {
+            name: top1(self.learner.objective.logits(encoder.images(images), encoder), images.labels)
+            for name, images in sets.items()
         }
-        probes = {f"probe/{p.name}": p.accuracy(encode, "test") for p in self.problem.probes}
+        task = accuracy.pop("")
+        probes = {f"probe/{p.name}": p.accuracy(encoder, "test") for p in self.problem.probes}
         return [
             {
-                "test/id_accuracy": accuracy[k],
+                "test/id_accuracy": task[k],
                 **out_of_distribution(shifts),
                 **retention(scores, self.problem.reference or None, prefix="test/"),
             }
             for k, (shifts, scores) in enumerate(
-                zip(by_member(ood, size), by_member(probes, size), strict=True)
+                zip(by_member(accuracy, size), by_member(probes, size), strict=True)
             )
         ]
 
 
 def measure_reference(problem: Problem, space: Space) -> Metrics:
-    """Metrics of the untouched pre-trained model, on validation and test splits."""
-    training = Training(problem.to(best_device()), [{**space, "method": {"name": "zero_shot"}}])
-    return {**training.validate()[0], **training.test()[0]}
+    """Metrics of the untouched pre-trained model, on validation and test splits.
+
+    A model that reads no text cannot name the task's classes: then only the probes are measured.
+    """
+    untouched = {
+        "method": {"name": "zero_shot"},
+        "training": {**space["training"], "objective": "cross_entropy", "head": None},
+    }
+    training = Training(problem.to(best_device()), [untouched])
+    metrics = {**training.validate()[0], **training.test()[0]}
+    if problem.prompts is None:
+        metrics = {name: value for name, value in metrics.items() if "probe" in name or "retained" in name}
+    return metrics

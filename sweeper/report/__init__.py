@@ -1,7 +1,7 @@
 """The report of a sweep: one page, one picture, tables of every trial, and the front as data."""
 
-from sweeper.report.frame import trials_frame
+from sweeper.report.frame import curves_frame, trials_frame
 from sweeper.report.table import front_table
 from sweeper.report.write import front_value, write_report
 
-__all__ = ["front_table", "front_value", "trials_frame", "write_report"]
+__all__ = ["curves_frame", "front_table", "front_value", "trials_frame", "write_report"]

@@ -14,9 +14,10 @@ _FIRST_METRICS = ("id_accuracy", "forgetting", "retained_accuracy", "active_bloc
 def trials_frame(record: SweepRecord) -> pd.DataFrame:
     """One row a trial, by number, then one a baseline.
 
-    Columns: ``key``, ``label``, ``role``, ``state``, ``feasible``, ``front``; the searched parameters under
-    their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent, forgetting in
-    percentage points); ``active``, the open blocks joined by commas; ``reason``. What is unknown is missing.
+    Columns: ``key``, ``label``, ``role``, ``method``, ``state``, ``feasible``, ``front``; the parameters
+    under their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent,
+    forgetting in percentage points); ``active``, the open blocks joined by commas; ``reason``. What is
+    unknown is missing.
     A parameter whose values are of several kinds becomes text, so that every column has one type.
     """
     rows = [*record.trials, *record.baselines]
@@ -25,6 +26,7 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
         "key": _text(row.key for row in rows),
         "label": _text(row.label for row in rows),
         "role": _text(row.role for row in rows),
+        "method": _text(row.method for row in rows),
         "state": _text(row.state for row in rows),
         "feasible": pd.Series([row.feasible for row in rows], dtype="bool"),
         "front": pd.Series([row.key in front for row in rows], dtype="bool"),
@@ -38,14 +40,34 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def curves_frame(record: SweepRecord) -> pd.DataFrame:
+    """One row a point of a WiSE-FT curve: ``key``, ``label``, ``a`` (0 to 1), and the metrics at that point.
+
+    Trials by number, then baselines, each by rising ``a``; no rows where no curve was measured.
+    """
+    points = [
+        (row, point)
+        for row in (*record.trials, *record.baselines)
+        for point in sorted(row.curve, key=lambda point: point["a"])
+    ]
+    names = _in_order({name for _, point in points for name in point if name != "a"})
+    columns = {"key": _text(row.key for row, _ in points), "label": _text(row.label for row, _ in points)}
+    for name in ("a", *names):
+        columns[name] = pd.Series([point.get(name) for _, point in points], dtype="float64")
+    return pd.DataFrame(columns)
+
+
 def parameter_names(record: SweepRecord) -> list[str]:
-    """Dotted names of the searched parameters, in the order in which trials name them."""
-    return list(dict.fromkeys(name for trial in record.trials for name in trial.parameters))
+    """Dotted names of the parameters: those that trials search in their order, then those of baselines."""
+    return list(dict.fromkeys(n for row in (*record.trials, *record.baselines) for n in row.parameters))
 
 
 def metric_names(rows: Iterable[TrialRecord]) -> list[str]:
     """Names of all metrics: the objectives and counts first, then the rest by name, ``test/`` last."""
-    names = {name for row in rows for name in row.metrics}
+    return _in_order({name for row in rows for name in row.metrics})
+
+
+def _in_order(names: set[str]) -> list[str]:
     first = [name for name in _FIRST_METRICS if name in names]
     return first + sorted(names.difference(first), key=lambda name: (name.startswith("test/"), name))
 

@@ -14,9 +14,10 @@ from sweeper.front import REFERENCE_POINT, dominating, hypervolume, on_front, re
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.grid import Grid, grids, shares
+from sweeper.report.groups import NEAR
 from sweeper.report.plots import front_plot, hypervolume_plot
-from sweeper.report.points import points
-from sweeper.report.rows import columns, pre_trained, probe_names, rows
+from sweeper.report.points import points, spots
+from sweeper.report.rows import best_columns, best_rows, columns, pre_trained, probe_names, rows
 
 
 def page(record: SweepRecord, recommended_command: str | None = None) -> str:
@@ -57,7 +58,7 @@ def _policy(scripts: list[str]) -> str:
 def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
     front = on_front(record)
     chosen = recommended(record)
-    shown = columns(record)
+    shown, best = columns(record), best_columns(record)
     return {
         "name": record.name,
         "facts": _facts(record),
@@ -73,6 +74,10 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "cards": _cards(record, front, chosen),
         "columns": shown,
         "rows": rows(record, shown),
+        "best_columns": best,
+        "best_rows": best_rows(record, best),
+        "near": NEAR,
+        "curves": any(row.curve for row in (*record.trials, *record.baselines)),
     }
 
 
@@ -102,7 +107,7 @@ def _figures(record: SweepRecord) -> dict[str, Any]:
     """The plots that have something to show, by the id of the place where they are drawn."""
     shown = points(record)
     figures: dict[str, Any] = {}
-    if any([shown.front, shown.feasible, shown.outside, shown.stopped, shown.baselines, shown.pre_trained]):
+    if spots(shown):
         figures["front-plot"] = json.loads(front_plot(record).to_json())
     if any(trial.feasible for trial in record.trials):
         figures["hypervolume-plot"] = json.loads(hypervolume_plot(record).to_json())

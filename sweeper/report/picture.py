@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import points as on_plot
 from sweeper.report import words
+from sweeper.report.labels import LONGEST, Box, Spot, names
 
 _DPI = 160
 
@@ -23,7 +24,9 @@ def front_png(record: SweepRecord) -> bytes:
     axes = figure.add_subplot()
     _draw_trials(axes, shown)
     _draw_marks(axes, shown)
+    _draw_curves(axes, shown)
     _dress(axes, record)
+    _write_names(figure, axes, shown)
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": ""})
     return file.getvalue()
@@ -51,9 +54,47 @@ def _draw_marks(axes: Axes, shown: on_plot.Points) -> None:
     if shown.pre_trained is not None:
         star: dict[str, Any] = {"marker": "*", "linestyle": "none", "color": on_plot.PRE_TRAINED}
         axes.plot([0.0], [shown.pre_trained], label="pre-trained", markersize=18, **star)
-    for position, row in enumerate(shown.baselines):
-        marker = on_plot.BASELINE_MARKERS[position % len(on_plot.BASELINE_MARKERS)][1]
-        _draw(axes, row.label, [row], marker=marker, linestyle="none", color=on_plot.BASELINE, markersize=8)
+    for baseline in shown.baselines:
+        x, y = zip(*(on_plot.place(run) for run in baseline.runs), strict=True)
+        axes.plot(x, y, color=baseline.colour, linewidth=1.0, alpha=0.4)
+        style: dict[str, Any] = {"marker": baseline.marker, "linestyle": "none", "color": baseline.colour}
+        _draw(axes, baseline.label, [baseline.best], markersize=8, **style)
+        axes.plot(x, y, markersize=5.5, **style)
+
+
+def _draw_curves(axes: Axes, shown: on_plot.Points) -> None:
+    """Under all else, with one entry in the legend."""
+    dotted: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "marker": ".", "markersize": 3, "zorder": 1}
+    for curve in shown.curves:
+        x, y = zip(*(on_plot.spot(point) for point in curve.points), strict=True)
+        name = "WiSE-FT curve" if curve is shown.curves[0] else None
+        axes.plot(x, y, label=name, color=curve.colour, **dotted)
+
+
+def _write_names(figure: Figure, axes: Axes, shown: on_plot.Points) -> None:
+    """Names beside baselines and the pre-trained point, placed when the layout is known."""
+    figure.draw_without_rendering()
+    point = _DPI / 72
+    frame = axes.get_window_extent()
+    area = Box(*(side / point for side in (frame.x0, frame.y0, frame.x1, frame.y1)))
+
+    def to_points(spot: Spot) -> Spot:
+        x, y = axes.transData.transform(spot)
+        return float(x) / point, float(y) / point
+
+    for name in names(shown, to_points, area, (5.2, 10.0)):
+        axes.annotate(
+            _plain(name.text, LONGEST),
+            name.spot,
+            name.shift,
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=9,
+            color=name.colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.7, "color": name.colour} if name.led else None,
+        )
 
 
 def _draw(axes: Axes, name: str, rows: Sequence[TrialRecord], **style: Any) -> None:
@@ -80,9 +121,10 @@ def _dress(axes: Axes, record: SweepRecord) -> None:
         }
         axes.text(0.0, 1.0, _plain(words.no_front(record), 200), **note)
         axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=12, pad=30)
-    if axes.get_legend_handles_labels()[0]:
+    if entries := len(axes.get_legend_handles_labels()[0]):
+        spacing = 0.8 if entries <= 14 else 0.45
         axes.legend(
-            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=10, labelspacing=0.8
+            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=10, labelspacing=spacing
         )
 
 

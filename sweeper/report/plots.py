@@ -1,6 +1,6 @@
 """The interactive plots of the page, as plotly figures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -10,8 +10,11 @@ from sweeper.front import hypervolume_history, number
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import points as on_plot
 from sweeper.report import words
+from sweeper.report.labels import LONGEST, Box, Spot, names
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+#: About what the axes of the front span on a page of usual width, in pixels.
+_AREA = Box(0.0, 0.0, 1055.0, 410.0)
 _AXIS = {
     "gridcolor": "#e8eaed",
     "zerolinecolor": "#c4c8ce",
@@ -30,6 +33,8 @@ def front_plot(record: SweepRecord) -> go.Figure:
     small = {"symbol": "line-ew", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     plain = {"symbol": "circle", "size": 8, "color": on_plot.FEASIBLE}
     strong = {"symbol": "circle", "size": 10, "color": on_plot.FRONT}
+    _add_curves(figure, "WiSE-FT, others", shown.other_curves, visible="legendonly", legendrank=2001)
+    _add_curves(figure, "WiSE-FT curve", shown.curves, legendrank=2000)
     _add(figure, record, "stopped early", shown.stopped, small)
     _add(figure, record, "outside budget", shown.outside, grey)
     _add(figure, record, "inside budget", shown.feasible, plain)
@@ -39,10 +44,10 @@ def front_plot(record: SweepRecord) -> go.Figure:
         _add(figure, record, f"knee: trial {shown.knee.label}", [shown.knee], ring, hoverinfo="skip")
     if shown.pre_trained is not None:
         _add_pre_trained(figure, shown.pre_trained)
-    for position, row in enumerate(shown.baselines):
-        symbol = on_plot.BASELINE_MARKERS[position % len(on_plot.BASELINE_MARKERS)][0]
-        _add(figure, record, row.label, [row], {"symbol": symbol, "size": 10, "color": on_plot.BASELINE})
+    for baseline in shown.baselines:
+        _add_baseline(figure, record, baseline)
     _label(figure, shown)
+    _make_room(figure)
     _add_zoom(figure, shown)
     return figure
 
@@ -83,6 +88,7 @@ def _layout(x: str, y: str, height: int) -> dict[str, Any]:
             "y": 0,
             "x": 0,
             "entrywidth": 112,
+            "tracegroupgap": 0,
             "font": {"size": 12},
         },
         "xaxis": {**_AXIS, "title": {"text": x}},
@@ -130,19 +136,72 @@ def _add_pre_trained(figure: go.Figure, accuracy: float) -> None:
     )
 
 
+def _add_baseline(figure: go.Figure, record: SweepRecord, baseline: on_plot.Baseline) -> None:
+    """Its runs, joined by a thin line where there are several, the best one large."""
+    sizes = [10 if run is baseline.best else 7 for run in baseline.runs]
+    marker = {"symbol": baseline.symbol, "size": sizes, "color": baseline.colour, "opacity": 1.0}
+    joined = {"mode": "lines+markers", "line": {"color": _faint(baseline.colour), "width": 1.2}}
+    several = len(baseline.runs) > 1
+    _add(figure, record, baseline.label, baseline.runs, marker, **(joined if several else {}))
+
+
+def _add_curves(figure: go.Figure, name: str, curves: Sequence[on_plot.Curve], **more: Any) -> None:
+    """Dotted lines, which one entry of the legend shows and hides together."""
+    for curve in curves:
+        spots = [on_plot.spot(point) for point in curve.points]
+        figure.add_scatter(
+            x=[x for x, _ in spots],
+            y=[y for _, y in spots],
+            customdata=[_curve_hover(curve.row, point) for point in curve.points],
+            hovertemplate="%{customdata}<extra></extra>",
+            mode="lines+markers",
+            line={"color": curve.colour, "width": 1, "dash": "dot"},
+            marker={"size": 4, "color": curve.colour},
+            name=name,
+            legendgroup=name,
+            showlegend=curve is curves[0],
+            **more,
+        )
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return f"rgba({red}, {green}, {blue}, 0.4)"
+
+
 def _label(figure: go.Figure, shown: on_plot.Points) -> None:
-    """Names above the baselines and under the pre-trained point; a baseline on that point needs none."""
-    for row in shown.baselines:
-        x, y = (round(value, 2) for value in on_plot.place(row))
-        if shown.pre_trained is None or (x, y) != (0.0, round(shown.pre_trained, 2)):
-            _write(figure, on_plot.place(row), row.label, 15)
-    if shown.pre_trained is not None:
-        _write(figure, (0.0, shown.pre_trained), "pre-trained", -18)
+    """The names of the pre-trained point and of baselines, where there is room for them."""
+    for name in names(shown, _to_pixels(shown), _AREA, (7.0, 15.0)):
+        (x, y), (dx, dy) = name.spot, name.shift
+        place = {"ax": dx, "ay": -dy} if name.led else {"xshift": dx, "yshift": dy}
+        figure.add_annotation(
+            x=x,
+            y=y,
+            text=_plain(name.text, LONGEST),
+            font={"size": 12, "color": name.colour},
+            bgcolor="rgba(255, 255, 255, 0.7)",
+            borderpad=0,
+            showarrow=name.led,
+            arrowhead=0,
+            arrowwidth=0.8,
+            arrowcolor=name.colour,
+            standoff=5,
+            **place,
+        )
 
 
-def _write(figure: go.Figure, spot: tuple[float, float], text: str, shift: int) -> None:
-    x, y = spot
-    figure.add_annotation(x=x, y=y, text=_plain(text, 24), showarrow=False, yshift=shift, font={"size": 12})
+def _to_pixels(shown: on_plot.Points) -> Callable[[Spot], Spot]:
+    """From data to `_AREA`, with about the margins that plotly leaves around."""
+    ranges = [(min(values), max(values)) for values in zip(*on_plot.spots(shown), strict=True)]
+
+    def to_pixels(spot: Spot) -> Spot:
+        shares = [
+            0.065 + 0.87 * (value - low) / ((high - low) or 1.0)
+            for value, (low, high) in zip(spot, ranges, strict=True)
+        ]
+        return shares[0] * _AREA.right, shares[1] * _AREA.top
+
+    return to_pixels
 
 
 def _add_zoom(figure: go.Figure, shown: on_plot.Points) -> None:
@@ -176,6 +235,12 @@ def _add_zoom(figure: go.Figure, shown: on_plot.Points) -> None:
     )
 
 
+def _make_room(figure: go.Figure) -> None:
+    """Height for a legend of more than two rows, of six entries each."""
+    entries = sum(trace.showlegend is not False for trace in figure.data)
+    figure.update_layout(height=figure.layout.height + 20 * max(0, -(-entries // 6) - 2))
+
+
 def _around(values: Sequence[float]) -> list[float]:
     margin = 0.15 * (max(values) - min(values)) or 1.0
     return [min(values) - margin, max(values) + margin]
@@ -193,6 +258,17 @@ def _hover(record: SweepRecord, row: TrialRecord) -> str:
     if row.state == "pruned":
         lines.append("stopped early")
     return "<br>".join(lines)
+
+
+def _curve_hover(row: TrialRecord, point: Mapping[str, float]) -> str:
+    return "<br>".join(
+        [
+            f"<b>{row.role} {_plain(row.label, 60)}</b>, WiSE-FT a = {point['a']:.4g}",
+            f"ID accuracy: {words.figure(point['id_accuracy'])} %",
+            f"forgetting: {words.figure(point['forgetting'])} pp",
+            f"OOD accuracy (test): {words.figure(point.get('test/ood_accuracy'))} %",
+        ]
+    )
 
 
 def _plain(text: str, most: int) -> str:

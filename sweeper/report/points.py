@@ -1,15 +1,18 @@
 """What stands on the plot of ID accuracy against forgetting, sorted into groups."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.front import has_objectives, on_front, recommended
 from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report.groups import groups
 
 FRONT, FEASIBLE, OUTSIDE = "#1b5e9e", "#6fa3d2", "#a9adb3"
-BASELINE, PRE_TRAINED, KNEE = "#b4540a", "#1f2328", "#c2185b"
+PRE_TRAINED, KNEE = "#1f2328", "#c2185b"
 
-#: Marker of the i-th baseline, as plotly and as matplotlib name it; begun anew after the last.
+#: Marker and colour of the i-th baseline, each begun anew after its last. The markers are named as plotly and
+#: as matplotlib name them; the two numbers have no common divisor, so 55 baselines differ.
 BASELINE_MARKERS = (
     ("square", "s"),
     ("diamond", "D"),
@@ -19,7 +22,39 @@ BASELINE_MARKERS = (
     ("hexagon", "h"),
     ("triangle-left", "<"),
     ("triangle-right", ">"),
+    ("cross", "P"),
+    ("x", "X"),
+    ("diamond-tall", "d"),
 )
+BASELINE_COLOURS = ("#b4540a", "#2e7d32", "#6a3fa0", "#00838f", "#94750c")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline as it is drawn.
+
+    Attributes:
+        runs: those that are complete, by rising forgetting.
+        best: the one that bears the name.
+        symbol: of plotly.
+        marker: of matplotlib.
+    """
+
+    label: str
+    runs: list[TrialRecord]
+    best: TrialRecord
+    symbol: str
+    marker: str
+    colour: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A WiSE-FT curve: the run it belongs to, and its points that have both objectives, by rising ``a``."""
+
+    row: TrialRecord
+    points: list[Mapping[str, float]]
+    colour: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +66,9 @@ class Points:
         feasible: inside the budget, dominated.
         outside: complete, but outside the budget.
         stopped: stopped early, at their last epoch.
-        baselines: complete.
+        baselines: those with a complete run.
+        curves: of the front, then of each baseline's best run.
+        other_curves: of the baselines' other runs.
         pre_trained: ID accuracy of the untouched model in percent; its forgetting is 0.
         knee: the recommended trial, also in `front`.
     """
@@ -40,7 +77,9 @@ class Points:
     feasible: list[TrialRecord]
     outside: list[TrialRecord]
     stopped: list[TrialRecord]
-    baselines: list[TrialRecord]
+    baselines: list[Baseline]
+    curves: list[Curve]
+    other_curves: list[Curve]
     pre_trained: float | None
     knee: TrialRecord | None
 
@@ -52,12 +91,17 @@ def points(record: SweepRecord) -> Points:
     rest = [trial for trial in record.trials if trial.key not in keys and has_objectives(trial)]
     complete = [trial for trial in rest if trial.state == "complete"]
     pre_trained = record.reference.get("id_accuracy", math.nan)
+    baselines = _baselines(record)
+    best = [*((trial, FRONT) for trial in front), *((b.best, b.colour) for b in baselines)]
+    others = [(run, b.colour) for b in baselines for run in b.runs if run is not b.best]
     return Points(
         front=front,
         feasible=[trial for trial in complete if trial.feasible],
         outside=[trial for trial in complete if not trial.feasible],
         stopped=[trial for trial in rest if trial.state == "pruned"],
-        baselines=[row for row in record.baselines if row.state == "complete" and has_objectives(row)],
+        baselines=baselines,
+        curves=_curves(best),
+        other_curves=_curves(others),
         pre_trained=pre_trained if math.isfinite(pre_trained) else None,
         knee=recommended(record),
     )
@@ -65,4 +109,40 @@ def points(record: SweepRecord) -> Points:
 
 def place(row: TrialRecord) -> tuple[float, float]:
     """Where a row stands: (forgetting in percentage points, ID accuracy in percent)."""
-    return row.metrics["forgetting"], row.metrics["id_accuracy"]
+    return spot(row.metrics)
+
+
+def spot(metrics: Mapping[str, float]) -> tuple[float, float]:
+    """Where metrics stand: (forgetting in percentage points, ID accuracy in percent)."""
+    return metrics["forgetting"], metrics["id_accuracy"]
+
+
+def spots(shown: Points) -> list[tuple[float, float]]:
+    """Every place on the plot where something stands."""
+    runs = [run for baseline in shown.baselines for run in baseline.runs]
+    rows = [*shown.front, *shown.feasible, *shown.outside, *shown.stopped, *runs]
+    curves = [spot(point) for curve in shown.curves for point in curve.points]
+    untouched = [] if shown.pre_trained is None else [(0.0, shown.pre_trained)]
+    return [*(place(row) for row in rows), *curves, *untouched]
+
+
+def _baselines(record: SweepRecord) -> list[Baseline]:
+    drawn = []
+    for position, group in enumerate(groups(record.baselines)):
+        if group.best is not None:
+            symbol, marker = BASELINE_MARKERS[position % len(BASELINE_MARKERS)]
+            colour = BASELINE_COLOURS[position % len(BASELINE_COLOURS)]
+            runs = sorted(group.measured, key=place)
+            drawn.append(Baseline(group.label, runs, group.best, symbol, marker, colour))
+    return drawn
+
+
+def _curves(bearers: Sequence[tuple[TrialRecord, str]]) -> list[Curve]:
+    """The curves of the rows, each in its colour; of those rows that have one."""
+    names = ("id_accuracy", "forgetting")
+    curves = []
+    for row, colour in bearers:
+        known = [point for point in row.curve if all(math.isfinite(point.get(n, math.nan)) for n in names)]
+        if known:
+            curves.append(Curve(row, sorted(known, key=lambda point: point["a"]), colour))
+    return curves

@@ -10,10 +10,13 @@ from sweeper.front import on_front, recommended
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.frame import parameter_names
+from sweeper.report.groups import Group, groups
 
 
 def front_table(record: SweepRecord) -> Table:
     """The front by falling ID accuracy with its knee marked, then the baselines and the pre-trained model.
+
+    A baseline of several runs has one line, its best run, whose settings stand under the parameters.
 
     ID accuracy and test accuracies in percent, forgetting in percentage points, active blocks of all blocks.
     """
@@ -30,12 +33,19 @@ def front_table(record: SweepRecord) -> Table:
         name = f"{trial.label} (knee)" if knee else trial.label
         table.add_row(*_cells(record, name, trial, parameters), style="bold" if knee else None)
     table.add_section()
-    for baseline in record.baselines:
-        name = baseline.label if baseline.state == "complete" else f"{baseline.label} ({baseline.state})"
-        table.add_row(*_cells(record, name, baseline, parameters))
+    for group in groups(record.baselines):
+        table.add_row(*_cells(record, _name(group), group.best or group.runs[-1], parameters))
     table.add_section()
     table.add_row(*_pre_trained(record, len(parameters)), style="dim")
     return table
+
+
+def _name(group: Group) -> str:
+    """A baseline by its label; of how many runs it is the best, or how far it is."""
+    if group.best is None:
+        under_way = any(run.state == "running" for run in group.runs)
+        return f"{group.label} ({'running' if under_way else group.runs[-1].state})"
+    return group.label if len(group.runs) == 1 else f"{group.label}, best of {len(group.measured)}"
 
 
 def _cells(record: SweepRecord, name: str, row: TrialRecord, parameters: Sequence[str]) -> list[Text]:

@@ -51,9 +51,9 @@ def budget(record: SweepRecord) -> str:
 
 
 def active(record: SweepRecord, row: TrialRecord) -> str:
-    """Active blocks out of all blocks: ``2/32``; a dash where the count is unknown."""
+    """Active blocks out of those that the method could open: ``2/32``; a dash where that is unknown."""
     count = active_count(row)
-    return UNKNOWN if count is None else f"{count}/{len(record.blocks)}"
+    return UNKNOWN if count is None else f"{count}/{row.candidates(len(record.blocks))}"
 
 
 def active_count(row: TrialRecord) -> int | None:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.front import REFERENCE_POINT, hypervolume, on_front, recommended
-from sweeper.records import SweepRecord
-from sweeper.report.frame import trials_frame
+from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report.frame import curves_frame, trials_frame
 from sweeper.report.page import page
 from sweeper.report.picture import front_png
 
 
 def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:
     """Write ``index.html``, ``front.png``, ``trials.csv``, ``trials.parquet`` and ``front.json``.
+
+    ``curves.csv`` is written too where a WiSE-FT curve has been measured.
 
     Each is written under a temporary name in the folder and then renamed, so a reader finds the old file or
     the new one, and two writers do not mix. The page comes last.
@@ -35,6 +37,9 @@ def write_report(record: SweepRecord, folder: Path, recommended_command: str | N
     frame.to_parquet(parquet, index=False)
     _write(folder / "trials.csv", frame.to_csv(index=False).encode())
     _write(folder / "trials.parquet", parquet.getvalue())
+    curves = curves_frame(record)
+    if len(curves):
+        _write(folder / "curves.csv", curves.to_csv(index=False).encode())
     _write(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
     _write(folder / "front.png", front_png(record))
     _write(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
@@ -46,7 +51,8 @@ def front_value(record: SweepRecord) -> dict[str, Any]:
 
     Keys: ``sweep``, ``budget`` (active blocks asked for), ``blocks`` (of how many), ``rule``, ``hypervolume``
     and its ``reference_point`` in (ID accuracy, retained accuracy) as fractions, ``reference`` (metrics of
-    the untouched model), ``knee`` (a key or None), ``front`` (by falling ID accuracy).
+    the untouched model), ``knee`` (a key or None), ``front`` (by falling ID accuracy; with its ``curve``, as
+    `TrialRecord.curve`, where one has been measured).
     """
     chosen = recommended(record)
     front = on_front(record)
@@ -59,17 +65,21 @@ def front_value(record: SweepRecord) -> dict[str, Any]:
         "reference_point": {"id_accuracy": REFERENCE_POINT[0], "retained_accuracy": REFERENCE_POINT[1]},
         "reference": _finite(record.reference),
         "knee": None if chosen is None else chosen.key,
-        "front": [
-            {
-                "key": trial.key,
-                "label": trial.label,
-                "parameters": _finite(trial.parameters),
-                "metrics": _finite(trial.metrics),
-                "active": list(trial.active),
-            }
-            for trial in front
-        ],
+        "front": [_front_trial(trial) for trial in front],
     }
+
+
+def _front_trial(trial: TrialRecord) -> dict[str, Any]:
+    value: dict[str, Any] = {
+        "key": trial.key,
+        "label": trial.label,
+        "parameters": _finite(trial.parameters),
+        "metrics": _finite(trial.metrics),
+        "active": list(trial.active),
+    }
+    if trial.curve:
+        value["curve"] = [_finite(point) for point in trial.curve]
+    return value
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_a_dump_survives_other_yaml_writers(space: Space) -> None:
 def test_a_dump_uses_the_names_of_the_file(space: Space) -> None:
     data = space.dump()
     assert data["method"]["lambda"] == 0.3
-    assert data["baselines"][0] == {"method": "zero_shot", "label": "zero_shot", "set": {}}
+    assert data["baselines"][0] == {"method": "zero_shot", "label": "zero_shot", "set": {}, "each": {}}
     assert data["search"]["parameters"]["method.rank"] == {"choices": [1, 2, 4, 8, 16]}
 
 

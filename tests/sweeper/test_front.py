@@ -20,7 +20,17 @@ from sweeper.records import SweepRecord, TrialRecord
 def trial(number: int, accuracy: float, forgetting: float, feasible: bool = True) -> TrialRecord:
     metrics = {"id_accuracy": accuracy, "forgetting": forgetting, "retained_accuracy": 90.0 - forgetting}
     return TrialRecord(
-        f"trial-{number:04d}", str(number), "trial", "complete", {}, metrics, (), feasible, None
+        key=f"trial-{number:04d}",
+        label=str(number),
+        group=str(number),
+        method="selective_lora",
+        role="trial",
+        state="complete",
+        parameters={},
+        metrics=metrics,
+        active=(),
+        feasible=feasible,
+        reason=None,
     )
 
 

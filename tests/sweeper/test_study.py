@@ -79,6 +79,43 @@ def test_baselines_are_handed_out_once_and_are_not_trials_of_the_search(tmp_path
     assert record.baselines[0].state == "complete"
 
 
+def test_a_baseline_over_several_values_is_handed_out_once_for_each(url: str | None, tmp_path: Path) -> None:
+    written = "baselines=[linear, {method: full, each: {training.lr: [5e-5, 3e-4]}}]"
+    study = create(space(written), url, tmp_path)
+    jobs = [study.next_baseline() for _ in range(3)]
+    assert study.next_baseline() is None
+    assert [job.key for job in jobs if job] == [
+        "baseline-linear",
+        "baseline-full-lr-5e-5",
+        "baseline-full-lr-3e-4",
+    ]
+    assert [job.space.training.lr for job in jobs if job] == [space().training.lr, 5e-5, 3e-4]
+    study.tell(report("baseline-full-lr-3e-4", active=32, accuracy=99.0))
+    again = reopen(url, tmp_path)
+    assert again.interrupted() == jobs[:2]
+    linear, slow, fast = again.record().baselines
+    assert (linear.label, linear.group, linear.method, linear.parameters) == (
+        "linear",
+        "linear",
+        "linear",
+        {},
+    )
+    assert (slow.group, slow.method, slow.parameters) == ("full", "full", {"training.lr": 5e-5})
+    assert (fast.group, fast.state, fast.parameters) == ("full", "complete", {"training.lr": 3e-4})
+
+
+def test_a_curve_is_kept_and_the_method_is_known(url: str | None, tmp_path: Path) -> None:
+    study = create(space(), url, tmp_path)
+    curve = [{"a": a / 10, "id_accuracy": 50.0 + a, "test/ood_accuracy": 30.0} for a in range(11)]
+    for with_it in (True, False):
+        job = study.next_trial()
+        assert job is not None
+        study.tell(report(job.key, **({"curve": curve} if with_it else {})))
+    measured, plain = reopen(url, tmp_path).record().trials
+    assert measured.curve == tuple(curve) and plain.curve == ()
+    assert (measured.method, measured.group) == ("selective_lora", "0")
+
+
 @pytest.mark.parametrize(
     ("rule", "active", "feasible"),
     [

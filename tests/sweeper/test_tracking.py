@@ -11,6 +11,9 @@ from sweeper.study import Job, SweepStudy
 from sweeper.tracking import Tracker, tracking_uri
 
 SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trials=4"])
+OVER_RATES = load_space(
+    "spaces/clip_lambda.yaml", ["baselines=[{method: full, each: {training.lr: [5e-5, 3e-4]}}]"]
+)
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 EPOCHS = [{"id_accuracy": 40.0 + epoch, "forgetting": 1.0, "epoch": epoch} for epoch in (1, 2, 3)]
 
@@ -86,6 +89,47 @@ def test_a_trial_is_a_nested_run_with_all_that_comparing_needs(
     assert history(client, trial, "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
     assert history(client, trial, "test/id_accuracy") == [(3, 41.5)]
     assert trial.info.status == parent.info.status == "FINISHED"
+
+
+def test_a_curve_is_logged_once_a_step_a_tenth(client: MlflowClient, study: SweepStudy) -> None:
+    # More metrics than MLflow takes in one batch.
+    probes = {f"test/probe/{number}": 1.0 for number in range(100)}
+    curve = [{"a": a / 10, "id_accuracy": 40.0 + a, "forgetting": a / 5, **probes} for a in range(11)]
+    tracker = Tracker(SPACE)
+    job = begin(study, tracker)
+    report(job, tracker, study, curve=curve)
+    tracker.close(study.record(), "FINISHED", {})
+    again = Tracker(SPACE)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    trial = runs(client)[job.key]
+    assert history(client, trial, "wise_ft/id_accuracy") == [(a, 40.0 + a) for a in range(11)]
+    assert history(client, trial, "wise_ft/forgetting") == [(a, a / 5) for a in range(11)]
+    assert len(history(client, trial, "wise_ft/test/probe/99")) == 11
+    assert "wise_ft/a" not in trial.data.metrics
+    assert trial.data.tags["state"] == "complete"
+
+
+def test_a_run_of_a_baseline_has_its_own_values(client: MlflowClient, tmp_path: Path) -> None:
+    storage = open_storage(None, tmp_path / "journal")
+    study = SweepStudy.create(OVER_RATES, BLOCKS, {"id_accuracy": 30.0}, 1, storage)
+    tracker = Tracker(OVER_RATES)
+    first, second = study.next_baseline(), study.next_baseline()
+    assert first is not None and second is not None
+    tracker.start(first.key, first.space.dump())
+    report(first, tracker, study)
+    told = {"key": second.key, "state": "complete", "metrics": EPOCHS[-1] | {"active_blocks": 2}}
+    study.tell(told | {"active": (), "reason": None})
+    tracker.close(study.record(), "KILLED", {})
+    # The second has ended unseen, so its run is made from the study alone.
+    again = Tracker(OVER_RATES)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    found = runs(client)
+    for key, lr in (("baseline-full-lr-5e-5", 5e-5), ("baseline-full-lr-3e-4", 3e-4)):
+        assert float(found[key].data.params["training.lr"]) == lr
+        assert found[key].data.tags["method"] == "full" and found[key].data.tags["role"] == "baseline"
+        assert found[key].info.run_name == key
 
 
 def test_a_failed_trial_has_its_reason(client: MlflowClient, study: SweepStudy) -> None:

@@ -1,4 +1,4 @@
-"""A CLIP of a few thousand random weights, and a problem of a few random images."""
+"""A CLIP and a ViT of a few thousand random weights, and problems of a few random images."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -9,20 +9,22 @@ import pytest
 import torch
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Generator
+from timm.models.vision_transformer import VisionTransformer
+from torch import Generator, Tensor, nn
 
 from search_spaces.method import METHODS
 from search_spaces.training import Training as TrainingSection
 from trainables import Problem, measure_reference
-from trainables.backbones import ClipBackbone
+from trainables.backbones import ClipBackbone, TimmBackbone, class_sentences
 from trainables.backbones.tiny_clip import MERGES
 from trainables.data import ImageSet, Task
-from trainables.probes import ZeroShotProbe
+from trainables.probes import KnnProbe, ZeroShotProbe
 
 IMAGE_SIZE = 16
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 CLASSES = ("letter", "digit", "circle")
 TEMPLATES = ("a red {}", "a {} on a blue background")
+SENTENCES = class_sentences(CLASSES, TEMPLATES)
 
 MakeSpace = Callable[..., dict[str, Any]]
 
@@ -48,10 +50,46 @@ def clip(tokenizer: SimpleTokenizer) -> CLIP:
                 layers=1,
             ),
         )
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.1 * torch.randn_like(parameter))
+        disturb(model)
     return model.eval()
+
+
+@torch.no_grad()
+def disturb(model: nn.Module) -> None:
+    """Moves every parameter off the value that it was initialised with."""
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+@pytest.fixture(scope="session")
+def vit() -> VisionTransformer:
+    """The model as timm builds it, not to be changed; with a classifier of five classes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VisionTransformer(
+            img_size=IMAGE_SIZE, patch_size=8, embed_dim=32, depth=2, num_heads=2, num_classes=5
+        )
+        disturb(model)
+    model.pretrained_cfg = {
+        "input_size": (3, IMAGE_SIZE, IMAGE_SIZE),
+        "mean": MEAN,
+        "std": STD,
+        "crop_pct": 0.8,
+        "interpolation": "bilinear",
+    }
+    return model.eval()
+
+
+@pytest.fixture
+def timm_backbone(vit: VisionTransformer) -> TimmBackbone:
+    return TimmBackbone(copy.deepcopy(vit))
+
+
+@pytest.fixture
+def pixels() -> Tensor:
+    """(5, 3, 16, 16), uint8, noise."""
+    shape = (5, 3, IMAGE_SIZE, IMAGE_SIZE)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=Generator().manual_seed(2))
 
 
 @pytest.fixture
@@ -77,9 +115,27 @@ def problem(backbone: ClipBackbone, make_space: MakeSpace) -> Problem:
     unmeasured = Problem(
         backbone=backbone,
         task=task(),
-        prompts=backbone.class_embeddings(CLASSES, TEMPLATES),
+        prompts=backbone.texts(SENTENCES),
         ood={"noisy": random_images(12, generator)},
-        probes=(ZeroShotProbe("shapes", task(), backbone),),
+        probes=(ZeroShotProbe("shapes", task(), backbone.texts(SENTENCES)),),
+    )
+    return replace(unmeasured, reference=measure_reference(unmeasured, make_space()))
+
+
+@pytest.fixture
+def timm_problem(timm_backbone: TimmBackbone, make_space: MakeSpace) -> Problem:
+    """As `problem`, with a model that reads no text."""
+    generator = Generator().manual_seed(1)
+
+    def task() -> Task:
+        return Task(CLASSES, TEMPLATES, *(random_images(count, generator) for count in (24, 12, 12)))
+
+    unmeasured = Problem(
+        backbone=timm_backbone,
+        task=task(),
+        prompts=None,
+        ood={"noisy": random_images(12, generator)},
+        probes=(KnnProbe("shapes", task(), k=3),),
     )
     return replace(unmeasured, reference=measure_reference(unmeasured, make_space()))
 

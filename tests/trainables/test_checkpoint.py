@@ -54,12 +54,23 @@ def test_a_capture_is_not_changed_by_more_training(problem: Problem, make_space:
     assert all(torch.equal(tensor, copies[name]) for name, tensor in before.tensors.items())
 
 
-@pytest.mark.parametrize("name", ["selective_lora", "lora", "full", "linear"])
+NAMES = ("selective_lora", "lora", "taps", "block_expansion", "full", "lp_ft", "top_k", "linear", "random_blocks")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("epochs_before", [1, 2])
 def test_an_interrupted_trial_ends_as_one_that_never_was(
-    problem: Problem, make_space: MakeSpace, tmp_path: Path, name: str, epochs_before: int
+    problem: Problem,
+    make_space: MakeSpace,
+    tmp_path: Path,
+    name: str,
+    epochs_before: int,
+    optimizer: str,
 ) -> None:
-    space = make_space(name, epochs=3, lr=1e-2, weight_decay=0.1, seed=7)
+    """Momentum, moments and the random state of crops, flips and prompts are part of what is saved."""
+    pictures = {"crop": 0.5, "flip": True}
+    space = make_space(name, epochs=3, lr=1e-3, weight_decay=0.1, seed=7, optimizer=optimizer, **pictures)
     through, history = Training(problem, [space]), []
     for _ in range(3):
         run(through, history)

@@ -1,7 +1,7 @@
 """The trainable driven as Ray Tune drives it, without Ray."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -9,8 +9,10 @@ from typing import Any, Self
 import pytest
 
 from trainables import Problem, Training, checkpoint
+from trainables.backbones import Backbone
 from trainables.fine_tune import FineTune
-from trainables.measures import Encode, Split
+from trainables.encoder import Encoder
+from trainables.measures import Split
 from trainables.probes import Probe
 from trainables.training import best_device
 
@@ -115,10 +117,14 @@ class BrokenProbe(Probe):
 
     name = "broken"
 
+    @classmethod
+    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+        return cls()
+
     def to(self, device: str) -> Self:
         return self
 
-    def accuracy(self, encode: Encode, split: Split) -> list[float]:
+    def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         return [50.0, math.nan]
 
 

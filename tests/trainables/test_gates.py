@@ -3,7 +3,7 @@ import torch
 from torch import Generator, nn
 
 from trainables.gates import Gates, indicator
-from trainables.methods.low_rank import LowRankBlock
+from trainables.methods.blocks import LowRankBlock
 
 
 def test_a_gate_is_open_at_and_above_the_threshold() -> None:
@@ -44,9 +44,8 @@ def test_the_penalty_pulls_every_score_to_zero_with_the_same_force(penalty: str,
 def test_a_closed_block_learns_nothing_but_can_reopen() -> None:
     gates = Gates(1, initial=[0.15, 0.05], threshold=[0.1, 0.1], price=[1.0, 1.0], penalty="mean")
     generators = [Generator().manual_seed(seed) for seed in (0, 1)]
-    block = LowRankBlock(
-        nn.Linear(5, 4), ranks=[2, 2], alphas=[2, 2], gates=lambda: gates()[:, 0], generators=generators
-    )
+    members = [{"rank": 2, "alpha": None}] * 2
+    block = LowRankBlock(nn.Linear(5, 4), slice(None), lambda: gates()[:, 0], members, generators)
     nn.init.normal_(block.up, generator=generators[0])
     block(torch.randn(6, 5, generator=generators[0])).square().sum().backward()
 

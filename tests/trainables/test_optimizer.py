@@ -57,17 +57,21 @@ def test_packed_adamw_is_torchs_adamw_for_every_member(generator: Generator) -> 
             torch.testing.assert_close(mine[k], reference, rtol=1e-6, atol=1e-6)
 
 
-def test_packed_sgd_is_torchs_sgd_for_every_member(generator: Generator) -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decays", [None, DECAYS], ids=["plain", "decayed"])
+def test_packed_sgd_is_torchs_sgd_for_every_member(
+    generator: Generator, momentum: float, decays: list[float] | None
+) -> None:
     shapes = [(len(RATES), *shape) for shape in SHAPES]
     start = random_tensors(shapes, generator)
     gradients = [random_tensors(shapes, generator) for _ in FACTORS]
     packed = [tensor.clone().requires_grad_() for tensor in start]
-    run_packed(PackedSGD(packed, RATES), gradients, FACTORS)
+    run_packed(PackedSGD(packed, RATES, decays, momentum), gradients, FACTORS)
 
-    for k, rate in enumerate(RATES):
+    for k, (rate, decay) in enumerate(zip(RATES, decays or [0.0] * len(RATES), strict=True)):
         alone = [tensor[k].clone().requires_grad_() for tensor in start]
         own = [[gradient[k] for gradient in step] for step in gradients]
-        run_torch(torch.optim.SGD(alone, lr=rate), own, FACTORS)
+        run_torch(torch.optim.SGD(alone, rate, momentum, weight_decay=decay), own, FACTORS)
         for mine, reference in zip(packed, alone, strict=True):
             torch.testing.assert_close(mine[k], reference, rtol=1e-6, atol=1e-6)
 

@@ -1,6 +1,40 @@
 """What is adapted: pre-trained models behind one interface."""
 
-from trainables.backbones.backbone import KINDS, Backbone
-from trainables.backbones.clip import ClipBackbone, open_clip_backbone
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["KINDS", "Backbone", "ClipBackbone", "open_clip_backbone"]
+from trainables.backbones.backbone import KINDS, PARTS, Backbone
+from trainables.backbones.clip import ClipBackbone, open_clip_backbone
+from trainables.backbones.texts import Texts, class_sentences, class_vectors
+from trainables.backbones.timm_vit import TimmBackbone, open_timm_backbone
+from trainables.data.names import expanded
+
+LIBRARIES = {"open_clip": open_clip_backbone, "timm": open_timm_backbone}
+
+
+def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
+    """The model of a space's ``model`` section, frozen; random and without any file if not ``weights``.
+
+    In a path, ``${NAME}`` and ``~`` are expanded.
+
+    Raises:
+        ProblemError: see `open_clip_backbone` and `open_timm_backbone`.
+    """
+    pretrained = expanded(model["pretrained"], "pretrained") if weights else model["pretrained"]
+    return LIBRARIES[model["library"]](model["name"], pretrained, weights)
+
+
+__all__ = [
+    "KINDS",
+    "LIBRARIES",
+    "PARTS",
+    "Backbone",
+    "ClipBackbone",
+    "Texts",
+    "TimmBackbone",
+    "class_sentences",
+    "class_vectors",
+    "open_backbone",
+    "open_clip_backbone",
+    "open_timm_backbone",
+]

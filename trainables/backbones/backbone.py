@@ -1,55 +1,99 @@
 """A frozen pre-trained model, seen as an image encoder with named linear layers."""
 
 import copy
+import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
+from trainables.backbones.texts import Texts
+from trainables.data.preprocessing import Preprocessing
+from trainables.errors import ProblemError
+
 KINDS = ("qkv", "proj", "fc1", "fc2")
+"""The linear layers of a transformer layer, each a block, in the order of the forward pass."""
+
+PARTS = ("q", "k", "v")
+"""The thirds of the outputs of a qkv layer, each a block where it is asked for by its own name."""
+
+_LONGEST_REASON = 100
 
 
 class Backbone(nn.Module):
     """A pre-trained image encoder whose linear layers can be adapted.
 
     Attributes:
-        image_size: side of the square input, in pixels.
+        preprocessing: how the model wants to see a picture.
         feature_size: D, length of a feature vector.
         logit_scale: factor on the cosine between a feature and a class embedding.
+        layers: module path of the list of transformer layers, by tower.
         linears: module path of every linear layer that can become a block, by block name
-            (``image.3.qkv``: tower, transformer layer, kind), in the order of the forward pass.
+            (``image.3.qkv``: tower, transformer layer, kind), in the order of the forward pass. The parts of
+            a qkv layer have its path.
     """
 
-    image_size: int
+    preprocessing: Preprocessing
     feature_size: int
-    logit_scale: float
+    logit_scale: float = 1.0
+    layers: dict[str, str]
     linears: dict[str, str]
     mean: Tensor
     std: Tensor
 
-    @property
     @abstractmethod
-    def image_tower(self) -> nn.Module:
-        """The part of the model that images pass through."""
+    def tower_parameters(self, tower: str) -> list[str]:
+        """Names of the weights of a tower that fine-tuning changes."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
         """Features (N, D) of normalised images (N, 3, H, W)."""
 
     @abstractmethod
-    def class_embeddings(self, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Unit vectors (C, D), one a class, from sentences about it."""
+    def plain_state(self) -> dict[str, Tensor]:
+        """The weights under the names of the library that built the model."""
+
+    @property
+    def classifier(self) -> nn.Module | None:
+        """The model's own classifier, features (N, D) to logits (N, C); None where it has none."""
+        return None
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether the model has a text tower."""
+        return False
+
+    def texts(self, sentences: Sequence[str]) -> Texts:
+        """The sentences as tokens and as the text tower embeds them now.
+
+        Raises:
+            ProblemError: the model has no text tower.
+        """
+        raise ProblemError("name: the model has no text tower; a CLIP has one")
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Features (M, D) of tokens (M, L)."""
+        raise NotImplementedError
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (N, D) of uint8 pixels (N, 3, H, W)."""
+        """Features (N, D) of pixels (N, 3, H, W) from 0 to 255."""
         return self.encode((pixels.float() / 255 - self.mean) / self.std)
 
-    def fork(self) -> Self:
-        """A copy with its own modules over the same frozen tensors: layers can be replaced in it."""
-        shared = [*self.parameters(), *self.buffers()]
-        return copy.deepcopy(self, {id(tensor): tensor for tensor in shared})
+    def fork(self, trained: Collection[str] = ()) -> Self:
+        """A copy with its own modules over the same frozen tensors: layers can be replaced in it.
+
+        The parameters named in ``trained`` are copied too, and take gradients.
+        """
+        chosen = frozenset(trained)
+        named = [*self.named_parameters(), *self.named_buffers()]
+        own = copy.deepcopy(self, {id(tensor): tensor for name, tensor in named if name not in chosen})
+        for name, parameter in own.named_parameters():
+            if name in chosen:
+                parameter.requires_grad_(True)
+        return own
 
     def block_names(self, kinds: Sequence[str], towers: Sequence[str]) -> tuple[str, ...]:
         """Names of the blocks of these kinds in these towers, in the order of the forward pass."""
@@ -59,6 +103,20 @@ class Backbone(nn.Module):
             if name.split(".")[0] in towers and name.rsplit(".", maxsplit=1)[-1] in kinds
         )
 
+    def outputs(self, block: str) -> slice:
+        """The outputs of the block's linear layer that are the block's: all, or a third of a qkv layer's."""
+        kind = block.rsplit(".", maxsplit=1)[-1]
+        if kind not in PARTS:
+            return slice(None)
+        linear = self.get_submodule(self.linears[block])
+        assert isinstance(linear, nn.Linear)
+        width = linear.out_features // 3
+        return slice(PARTS.index(kind) * width, (PARTS.index(kind) + 1) * width)
+
+    def depth(self, tower: str) -> int:
+        """Number of transformer layers of a tower."""
+        return len(list(self.get_submodule(self.layers[tower]).children()))
+
     def freeze(self) -> Self:
         """Turns every parameter's gradient off and sets the evaluation mode."""
         return self.requires_grad_(False).eval()
@@ -67,3 +125,53 @@ class Backbone(nn.Module):
         """Keeps the channel mean and deviation, in units of the pixel range 0..1."""
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def set_layers(self, layers: Mapping[str, str], kind_paths: Mapping[str, Mapping[str, str]]) -> None:
+        """Names the blocks of each tower from the paths of its kinds within a transformer layer."""
+        self.layers = dict(layers)
+        self.linears = {
+            f"{tower}.{layer}.{kind}": f"{path}.{layer}.{kind_paths[tower][whole]}"
+            for tower, path in layers.items()
+            for layer in range(self.depth(tower))
+            for whole in KINDS
+            if whole in kind_paths[tower]
+            for kind in ((whole, *PARTS) if whole == "qkv" else (whole,))
+        }
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Holds back what the libraries log while they build or fetch a model: what matters is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def reason(error: Exception) -> str:
+    """What an error says, short enough for a message."""
+    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
+
+
+def check_state(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> None:
+    """Says in one line why a checkpoint does not fit an architecture.
+
+    Raises:
+        ProblemError: a weight is missing, left over, or of another shape.
+    """
+    missing, extra = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
+    if missing or extra:
+        what = f"lacks {_some(missing)}" if missing else f"has {_some(extra)}, which the model has not"
+        raise ProblemError(f"pretrained: the checkpoint is not one of {name}: it {what}")
+    for key, tensor in ours.items():
+        if theirs[key].shape != tensor.shape:
+            shapes = f"{list(theirs[key].shape)}, the model's {list(tensor.shape)}"
+            raise ProblemError(f"pretrained: the checkpoint is not one of {name}: its {key} is {shapes}")
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{rest}"

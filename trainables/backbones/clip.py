@@ -1,28 +1,37 @@
 """CLIP models, by open_clip."""
 
 import difflib
+import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
-import torch.nn.functional as F
+from open_clip.convert import convert_state_dict
+from open_clip.factory import load_checkpoint, load_state_dict
 from torch import Tensor, nn
 
 from trainables.backbones import tiny_clip
 from trainables.backbones.attention import SelfAttention
-from trainables.backbones.backbone import Backbone
-from trainables.errors import ProblemError
+from trainables.backbones.backbone import Backbone, check_state, quietly, reason
+from trainables.backbones.texts import Texts
+from trainables.backbones.timm_vit import TIMM_PATHS, only_reached
+from trainables.data.preprocessing import Preprocessing
+from trainables.errors import MissingError, ProblemError
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
-_KIND_PATHS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.c_fc", "fc2": "mlp.c_proj"}
+_OWN_PATHS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.c_fc", "fc2": "mlp.c_proj"}
+_LOCAL_FOLDER = "local-dir:"
+# Sentences in one pass of the text tower, where no gradient is wanted.
+_SENTENCES = 512
 
 
 class ClipBackbone(Backbone):
-    """The image tower of a CLIP, with its text tower at hand to name classes."""
+    """The image tower of a CLIP, with its text tower to name classes and to be adapted too."""
 
     # open_clip's models: their attributes are not typed.
     clip: Any
@@ -31,82 +40,236 @@ class ClipBackbone(Backbone):
         super().__init__()
         self.clip = clip
         self.tokenizer = tokenizer
-        self.image_size = self.clip.visual.image_size[0]
-        self.feature_size = self.clip.visual.output_dim
+        config = getattr(clip.visual, "preprocess_cfg", {})
+        size = self.clip.visual.image_size
+        size = size[0] if isinstance(size, tuple) else size
+        self.preprocessing = Preprocessing(size, config.get("interpolation", "bicubic"))
         self.logit_scale = math.exp(self.clip.logit_scale.item())
         self.set_normalisation(mean, std)
-        resblocks = self.clip.visual.transformer.resblocks
-        for block in resblocks:
-            block.attn = SelfAttention(block.attn)
-        self.linears = {
-            f"image.{layer}.{kind}": f"clip.visual.transformer.resblocks.{layer}.{path}"
-            for layer in range(len(resblocks))
-            for kind, path in _KIND_PATHS.items()
-        }
+        self._name_layers()
         self.freeze()
+        with torch.no_grad():
+            self.feature_size = self.encode(torch.zeros(1, 3, size, size)).shape[-1]
+
+    def _name_layers(self) -> None:
+        """Finds the transformer layers, and makes modules of their attention's projections."""
+        layers, paths = {}, {}
+        places = {
+            "image": (
+                ("clip.visual.transformer.resblocks", _OWN_PATHS),
+                ("clip.visual.trunk.blocks", TIMM_PATHS),
+            ),
+            "text": (
+                ("clip.transformer.resblocks", _OWN_PATHS),
+                ("clip.text.transformer.resblocks", _OWN_PATHS),
+            ),
+        }
+        for tower, candidates in places.items():
+            for path, kind_paths in candidates:
+                if _has(self, path):
+                    layers[tower], paths[tower] = path, kind_paths
+        if "image" not in layers:
+            raise ProblemError("name: the image tower of this architecture is not a vision transformer")
+        for path in layers.values():
+            for layer in self.get_submodule(path).children():
+                attention = getattr(layer, "attn", None)
+                if isinstance(attention, nn.MultiheadAttention):
+                    layer.attn = SelfAttention(attention)
+        self.set_layers(layers, paths)
+        if paths["image"] is TIMM_PATHS:
+            trunk = {name: path for name, path in self.linears.items() if name.startswith("image.")}
+            size = self.preprocessing.size
+            reached = only_reached(self, trunk, lambda: self.encode(torch.zeros(1, 3, size, size)))
+            self.linears = reached | {n: p for n, p in self.linears.items() if n not in trunk}
 
     @property
-    def image_tower(self) -> nn.Module:
-        """CLIP's visual encoder with its projection."""
-        tower: nn.Module = self.clip.visual
-        return tower
+    def reads_text(self) -> bool:
+        """Every CLIP does."""
+        return True
+
+    def tower_parameters(self, tower: str) -> list[str]:
+        """All of the image tower, or all of the rest but the temperature (and bias) of the loss."""
+        names = [name for name, _ in self.named_parameters()]
+        if tower == "image":
+            return [name for name in names if name.startswith("clip.visual.")]
+        return [name for name in names if not name.startswith(("clip.visual.", "clip.logit_"))]
 
     def encode(self, images: Tensor) -> Tensor:
         """Features (N, D) of normalised images (N, 3, H, W), not normalised to unit length."""
         features: Tensor = self.clip.visual(images)
         return features
 
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Features (M, D) of tokens (M, L), not normalised to unit length."""
+        features: Tensor = self.clip.encode_text(tokens)
+        return features
+
     @torch.no_grad()
-    def class_embeddings(self, classes: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Zero-shot classifier (C, D): mean of the unit embeddings over templates, made unit again.
+    def texts(self, sentences: Sequence[str]) -> Texts:
+        """The sentences as tokens and as the text tower embeds them now."""
+        tokens = self.tokenizer(list(sentences)).to(self.mean.device)
+        return Texts(tokens, torch.cat([self.encode_text(part) for part in tokens.split(_SENTENCES)]))
 
-        Source: Radford et al., 2021 (CLIP), section 3.1.4, prompt ensembling.
-        """
-        sentences = [template.format(name) for name in classes for template in templates]
-        embeddings = F.normalize(self.clip.encode_text(self.tokenizer(sentences)), dim=-1)
-        return F.normalize(embeddings.view(len(classes), len(templates), -1).mean(dim=1), dim=-1)
+    def plain_state(self) -> dict[str, Tensor]:
+        """The weights as open_clip names them: attention is `nn.MultiheadAttention`'s again."""
+        ours = {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+        return {_plain_name(name): tensor for name, tensor in ours.items()}
 
 
-def open_clip_backbone(name: str, pretrained: str) -> ClipBackbone:
+def _plain_name(name: str) -> str:
+    """`attn.qkv.weight` of a `SelfAttention` is `attn.in_proj_weight` of the attention that it stands for."""
+    own = re.fullmatch(r"(.*resblocks\.\d+\.attn)\.(qkv|proj)\.(weight|bias)", name)
+    if own is None:
+        return name
+    layer, kind, what = own.groups()
+    return f"{layer}.in_proj_{what}" if kind == "qkv" else f"{layer}.out_proj.{what}"
+
+
+def _has(module: nn.Module, path: str) -> bool:
+    try:
+        module.get_submodule(path)
+    except AttributeError:
+        return False
+    return True
+
+
+def open_clip_backbone(name: str, pretrained: str, weights: bool = True) -> ClipBackbone:
     """A CLIP by its open_clip architecture name.
 
     Args:
-        name: ``tiny-clip``, which ships with the project, or any architecture of open_clip.
-        pretrained: ``bundled`` for tiny-clip; else one of open_clip's tags, or the path of a checkpoint.
+        name: ``tiny-clip``, which ships with the project, or any architecture of open_clip whose image tower
+            is a vision transformer.
+        pretrained: ``bundled`` for tiny-clip; else one of open_clip's tags, the path of a checkpoint
+            (``.pt``, ``.safetensors``), or ``local-dir:PATH``, a folder as open_clip saves it.
+        weights: whether to load the weights; without them the model is random, and no file is needed.
 
     Raises:
-        ProblemError: no such architecture or weights, or not a vision transformer.
+        ProblemError: no such architecture or tag, or a checkpoint that does not fit.
+        MissingError: the weights are not here and cannot be fetched.
     """
     if name == tiny_clip.NAME:
-        if pretrained != "bundled":
-            raise ProblemError(
-                f"model.pretrained: {name} comes with 'bundled' weights only, got '{pretrained}'"
-            )
-        model, tokenizer = tiny_clip.open_tiny_clip()
-        return ClipBackbone(model, tokenizer, tiny_clip.MEAN, tiny_clip.STD)
-    _check_names(name, pretrained)
+        tiny_clip.register()
+        if pretrained == "bundled":
+            model, tokenizer = tiny_clip.open_tiny_clip()
+            return ClipBackbone(model, tokenizer, tiny_clip.MEAN, tiny_clip.STD)
+    _check_name(name)
+    if pretrained.startswith(_LOCAL_FOLDER) and weights:
+        return _from_folder(name, pretrained)
+    _check_pretrained(name, pretrained)
+    with quietly():
+        model = open_clip.create_model(name, pretrained=None)
+    config = dict(open_clip.get_pretrained_cfg(name, pretrained) or model.visual.preprocess_cfg)
+    if name == tiny_clip.NAME:
+        config |= {"mean": tiny_clip.MEAN, "std": tiny_clip.STD}
+    if weights:
+        _load(model, name, _checkpoint(name, pretrained))
+    return _wrapped(model, _tokenizer(name), config)
+
+
+def _wrapped(model: Any, tokenizer: Tokenizer, config: dict[str, Any]) -> ClipBackbone:
+    model.visual.preprocess_cfg = {**model.visual.preprocess_cfg, **config}
+    mean = config.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    return ClipBackbone(model.eval(), tokenizer, mean, config.get("std", open_clip.OPENAI_DATASET_STD))
+
+
+def _tokenizer(name: str) -> Tokenizer:
+    if name == tiny_clip.NAME:
+        tokenizer: Tokenizer = tiny_clip.open_tokenizer()
+        return tokenizer
     try:
-        model, tokenizer = open_clip.create_model(name, pretrained=pretrained), open_clip.get_tokenizer(name)
+        tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ProblemError(f"model.pretrained: '{pretrained}' does not load as {name}: {reason}") from error
-    config = model.visual.preprocess_cfg
-    return ClipBackbone(model, tokenizer, config["mean"], config["std"])
+        raise MissingError(
+            f"name: the tokenizer of {name} is not here and cannot be fetched: {reason(error)}"
+        ) from error
+    return tokenizer
 
 
-def _check_names(name: str, pretrained: str) -> None:
+def _checkpoint(name: str, pretrained: str) -> str:
+    """The path of the weights, fetched once where there is a network."""
+    if _is_path(pretrained):
+        if not Path(pretrained).is_file():
+            raise MissingError(f"pretrained: there is no file '{pretrained}'")
+        return pretrained
+    try:
+        with quietly():
+            path: str = open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, pretrained))
+    except Exception as error:
+        raise MissingError(
+            f"pretrained: the weights '{pretrained}' of {name} are not on this machine and cannot be fetched "
+            f"({reason(error)}); put the file here and give its path as model.pretrained"
+        ) from error
+    return path
+
+
+def _load(model: nn.Module, name: str, path: str) -> None:
+    try:
+        load_checkpoint(model, path)
+    except Exception as error:
+        raise _misfit(model, name, path, error) from error
+
+
+def _misfit(model: nn.Module, name: str, path: str, error: Exception) -> ProblemError:
+    """What is wrong with a checkpoint that did not load, in one line."""
+    try:
+        theirs = convert_state_dict(model, load_state_dict(path))
+        check_state(theirs, model.state_dict(), name)
+    except ProblemError as misfit:
+        return misfit
+    except Exception as unreadable:
+        return ProblemError(f"pretrained: '{path}' cannot be read as a checkpoint: {reason(unreadable)}")
+    return ProblemError(f"pretrained: '{path}' does not load as {name}: {reason(error)}")
+
+
+def _from_folder(name: str, pretrained: str) -> ClipBackbone:
+    """A model and its configuration from a folder as open_clip saves it."""
+    folder = Path(pretrained.removeprefix(_LOCAL_FOLDER)).expanduser()
+    if not (folder / "open_clip_config.json").is_file():
+        raise MissingError(f"pretrained: there is no open_clip_config.json in {folder}")
+    source = f"{_LOCAL_FOLDER}{folder}"
+    try:
+        config = json.loads((folder / "open_clip_config.json").read_text())
+        known = {k: v for k, v in open_clip.get_model_config(name).items() if k in ("vision_cfg", "text_cfg")}
+        if any(config["model_cfg"][part].get(k) != v for part in known for k, v in known[part].items()):
+            raise ProblemError(f"pretrained: the model in {folder} is not a {name}")
+        model = open_clip.create_model(source, require_pretrained=True)
+        tokenizer = open_clip.get_tokenizer(source)
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise ProblemError(f"pretrained: {folder} does not load as {name}: {reason(error)}") from error
+    if name == tiny_clip.NAME:
+        tokenizer = tiny_clip.open_tokenizer()
+    return _wrapped(model, tokenizer, dict(model.visual.preprocess_cfg))
+
+
+def _is_path(pretrained: str) -> bool:
+    return "/" in pretrained or Path(pretrained).suffix in (".pt", ".pth", ".safetensors", ".bin")
+
+
+def _check_name(name: str) -> None:
     known = [tiny_clip.NAME, *open_clip.list_models()]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; open_clip.list_models() names them"
-        raise ProblemError(f"model.name: open_clip has no architecture '{name}'{hint}")
-    vision = open_clip.get_model_config(name)["vision_cfg"]
-    foreign = vision.get("timm_model_name") or vision.get("output_tokens")
-    if foreign or not isinstance(vision["layers"], int):
-        raise ProblemError(f"model.name: '{name}' is not one of open_clip's own vision transformers")
+        raise ProblemError(f"name: open_clip has no architecture '{name}'{hint}")
+    config = open_clip.get_model_config(name)
+    convolutional = not isinstance(config["vision_cfg"].get("layers", 0), int)
+    if convolutional or "multimodal_cfg" in config:
+        raise ProblemError(f"name: '{name}' is not a CLIP whose image tower is a vision transformer")
+
+
+def _check_pretrained(name: str, pretrained: str) -> None:
+    """A file, or a tag whose weights were trained with this architecture's activation."""
     tags = open_clip.list_pretrained_tags_by_model(name)
-    if pretrained not in tags and not Path(pretrained).is_file():
+    if _is_path(pretrained):
+        return
+    if pretrained not in tags:
         raise ProblemError(
-            f"model.pretrained: '{pretrained}' is neither a file nor a tag of {name}; "
+            f"pretrained: '{pretrained}' is neither a file nor a tag of {name}; "
             f"its tags are {', '.join(tags) or 'none'}"
         )
+    quick = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False)
+    if quick != open_clip.get_model_config(name).get("quick_gelu", False):
+        other = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
+        raise ProblemError(f"name: the weights '{pretrained}' were trained as {other}; use that name")

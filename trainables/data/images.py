@@ -1,8 +1,24 @@
-"""Labelled images in memory, and a task made of three splits of them."""
+"""Labelled pictures, in memory or read when they are asked for, and a task made of three splits of them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+import torch
 from torch import Tensor
+
+
+class Pixels(Protocol):
+    """uint8 pictures that are read when they are asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Pictures (n, 3, S, S), uint8, of rows (n,), int64."""
+
+    def to(self, device: str) -> "Pixels":
+        """The same pictures, given on a device."""
 
 
 @dataclass(frozen=True)
@@ -10,11 +26,11 @@ class ImageSet:
     """Images with labels.
 
     Attributes:
-        pixels: (N, 3, H, W), uint8.
+        pixels: (N, 3, H, W), uint8; indexed by rows it gives those pictures, whether a tensor or not.
         labels: (N,), int64, indices into the class names of the task.
     """
 
-    pixels: Tensor
+    pixels: Tensor | Pixels
     labels: Tensor
 
     def __len__(self) -> int:
@@ -24,6 +40,24 @@ class ImageSet:
         """The same images on a device."""
         return ImageSet(self.pixels.to(device), self.labels.to(device))
 
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Give the pixels in order, ``size`` pictures at a time; the last batch may be smaller."""
+        for start in range(0, len(self), size):
+            stop = min(start + size, len(self))
+            if isinstance(self.pixels, Tensor):
+                yield self.pixels[start:stop]
+            else:
+                yield self.pixels[torch.arange(start, stop)]
+
+    def chosen(self, rows: Tensor) -> "ImageSet":
+        """Give the images of rows (n,), int64, read into memory."""
+        return ImageSet(self.pixels[rows], self.labels[rows])
+
+
+def no_images(size: int) -> ImageSet:
+    """Give an empty set of images of ``size`` px a side."""
+    return ImageSet(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -32,6 +66,9 @@ class Task:
     Attributes:
         classes: one name a label, as it is put into the prompts.
         templates: sentences with one ``{}`` for the class name; a class is the mean over them.
+        train: the split to learn from; like the others, it is empty if it was not asked for.
+        val: the split to choose by.
+        test: the split to report on.
     """
 
     classes: tuple[str, ...]

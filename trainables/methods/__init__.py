@@ -1,27 +1,46 @@
 """How a backbone is adapted: one file a method, one interface."""
 
+from trainables.methods.block_expansion import BlockExpansion
 from trainables.methods.full import Full
+from trainables.methods.largest_norm import LargestNorm
 from trainables.methods.lora import Lora
-from trainables.methods.method import Method, Settings, candidate_blocks
+from trainables.methods.lp_ft import LpFt
+from trainables.methods.method import Method, Settings, candidate_blocks, check_settings
+from trainables.methods.random_blocks import RandomBlocks
 from trainables.methods.selective_lora import SelectiveLora
+from trainables.methods.taps import Taps
+from trainables.methods.top_k import TopK
 from trainables.methods.untouched import Linear, ZeroShot
 
 METHODS: dict[str, type[Method]] = {
     "selective_lora": SelectiveLora,
     "lora": Lora,
+    "taps": Taps,
+    "block_expansion": BlockExpansion,
     "full": Full,
+    "lp_ft": LpFt,
+    "top_k": TopK,
     "linear": Linear,
     "zero_shot": ZeroShot,
+    "random_blocks": RandomBlocks,
+    "largest_norm": LargestNorm,
 }
 
 __all__ = [
     "METHODS",
+    "BlockExpansion",
     "Full",
+    "LargestNorm",
     "Linear",
     "Lora",
+    "LpFt",
     "Method",
+    "RandomBlocks",
     "SelectiveLora",
     "Settings",
+    "Taps",
+    "TopK",
     "ZeroShot",
     "candidate_blocks",
+    "check_settings",
 ]

@@ -1,6 +1,5 @@
-"""Full fine-tuning: every weight of the image tower."""
+"""Full fine-tuning: every weight of a tower."""
 
-import copy
 from collections.abc import Sequence
 
 from torch import Generator
@@ -10,12 +9,11 @@ from trainables.methods.method import Method, Settings
 
 
 class Full(Method):
-    """Trains all weights of the image encoder from their pre-trained values."""
+    """Trains all weights of the named towers from their pre-trained values."""
 
     def adapt(
         self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
     ) -> Backbone:
-        """A copy of the backbone with weights of its own."""
-        own = copy.deepcopy(backbone)
-        own.image_tower.requires_grad_(True)
-        return own
+        """A fork of the backbone with weights of its own."""
+        towers = members[0].get("towers", ("image",))
+        return backbone.fork([name for tower in towers for name in backbone.tower_parameters(tower)])

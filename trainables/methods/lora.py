@@ -3,21 +3,41 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from trainables.backbones import Backbone
-from trainables.methods.low_rank import insert_blocks
-from trainables.methods.method import Method, Settings
+from trainables.methods.blocks import BlockMethod, LowRankBlock
+from trainables.methods.method import Settings
 
 
-class Lora(Method):
-    """Low-rank blocks that are always active (Hu et al., arXiv 2106.09685)."""
+class Lora(BlockMethod):
+    """Low-rank blocks that are always active (Hu et al., arXiv 2106.09685).
 
-    packable = True
+    Blocks may be ``q`` and ``v`` alone, as in the paper.
+
+    Attributes:
+        chosen: (K, N), 1 where a block is active: here, everywhere.
+    """
+
+    chosen: Tensor
 
     def adapt(
         self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
     ) -> Backbone:
         """The backbone with a low-rank block in the place of every candidate."""
-        always = torch.ones(self.size, device=next(backbone.parameters()).device)
-        return insert_blocks(backbone, self.blocks, members, lambda place: lambda: always, generators)
+        chosen = self.choose(generators).to(next(backbone.parameters()).device)
+        self.register_buffer("chosen", chosen, persistent=False)
+        return self.insert(
+            backbone,
+            lambda linear, outputs, place: LowRankBlock(
+                linear, outputs, lambda: self.chosen[:, place], members, generators
+            ),
+        )
+
+    def choose(self, generators: Sequence[Generator]) -> Tensor:
+        """(K, N), 1 where a block is active at the start."""
+        return torch.ones(self.size, len(self.blocks))
+
+    def open(self) -> Tensor:
+        """(K, N), 1 where a block is active."""
+        return self.chosen

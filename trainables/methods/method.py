@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import KINDS, Backbone
+from trainables.errors import ProblemError
 from trainables.optimizer import PackedSGD
 
 Settings = Mapping[str, Any]
@@ -24,17 +25,26 @@ class Method(nn.Module):
         generators: a source of random numbers for each member.
 
     Attributes:
+        packable: whether several members can share one frozen backbone.
+        trains_head: whether the classification head is trained too.
+        fits_head: whether the head is fitted to the frozen features before the training.
+        phases: how many times the whole schedule is run.
         blocks: names of the blocks that the method may change, in the order of the forward pass.
+        adapts_text: whether the text tower is changed.
     """
 
     packable: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
+    fits_head: ClassVar[bool] = False
+    phases: ClassVar[int] = 1
 
     def __init__(self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]):
         super().__init__()
         if len(members) > 1 and not self.packable:
             raise ValueError(f"{type(self).__name__} trains one member at a time, got {len(members)}")
         self.size = len(members)
+        self.members = members
+        self.adapts_text = "text" in members[0].get("towers", ())
         self.blocks = candidate_blocks(backbone, members[0])
         self.backbone = self.adapt(backbone, members, generators)
 
@@ -45,23 +55,68 @@ class Method(nn.Module):
         """The backbone with this method's trained parts in it."""
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (K * N, D) of uint8 pixels (K * N, 3, H, W), the members one after the other."""
+        """Features (K * N, D) of pixels (K * N, 3, H, W) from 0 to 255, the members one after the other."""
         features: Tensor = self.backbone(pixels)
         return features
 
-    def penalty(self) -> Tensor:
-        """What is added to each member's task loss: (K,), zero unless the method has a price."""
+    def penalty(self, epoch: int) -> Tensor:
+        """What is added to each member's task loss: (K,), zero unless the method has a price.
+
+        ``epoch`` is the number of epochs done.
+        """
         return next(self.backbone.parameters()).new_zeros(self.size)
 
     def score_optimizers(self) -> list[PackedSGD]:
         """Optimisers of the parameters that the adapter's optimiser must leave alone."""
         return []
 
+    def begin_phase(self, generators: Sequence[Generator]) -> None:
+        """Prepares the next run of the schedule; only for methods with several phases."""
+
     def active_blocks(self) -> list[tuple[str, ...]]:
         """Names of each member's active blocks."""
         return [self.blocks] * self.size
+
+    def trained_parameters(self) -> list[int]:
+        """How many of the backbone's weights each member trains; of blocks, only active ones count."""
+        return [sum(p.numel() for p in self.backbone.parameters() if p.requires_grad)] * self.size
+
+    def decided(self) -> dict[str, Tensor]:
+        """What the method has decided while training, by name; each tensor has a leading pack axis."""
+        return {}
+
+    def updates(self) -> dict[str, nn.Parameter]:
+        """The weights in which the adapted model is linear: scaling their change scales the update."""
+        return {name: p for name, p in self.backbone.named_parameters() if p.requires_grad}
+
+    def merged(self, member: int) -> Backbone:
+        """One member as a plain backbone, with the updates in its weights."""
+        return self.backbone
 
 
 def candidate_blocks(backbone: Backbone, settings: Settings) -> tuple[str, ...]:
     """Names of the blocks that settings speak of: by default, every linear layer of the image tower."""
     return backbone.block_names(settings.get("blocks", KINDS), settings.get("towers", ("image",)))
+
+
+def check_settings(backbone: Backbone, settings: Settings) -> None:
+    """Whether a method's settings can be met by the model.
+
+    Raises:
+        ProblemError: they ask for a tower, for layers or for blocks that the model has not.
+    """
+    for tower in settings.get("towers", ()):
+        if tower not in backbone.layers:
+            raise ProblemError(f"towers: the model has no {tower} tower that can be adapted")
+    blocks = len(candidate_blocks(backbone, settings))
+    if not blocks:
+        raise ProblemError(
+            "blocks: the model has no such layers; its kinds are " + ", ".join(_kinds(backbone))
+        )
+    for key, there in (("layers", backbone.depth("image")), ("active_blocks", blocks)):
+        if settings.get(key, 0) > there:
+            raise ProblemError(f"{key}: {settings[key]} are asked for, the model has {there}")
+
+
+def _kinds(backbone: Backbone) -> list[str]:
+    return list(dict.fromkeys(name.rsplit(".", maxsplit=1)[-1] for name in backbone.linears))

@@ -1,36 +1,46 @@
-"""Zero-shot classification: the nearest class prompt."""
+"""Zero-shot classification: the nearest class vector."""
 
-import copy
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch.nn.functional as F
+from torch import Tensor
 
-from trainables.backbones import Backbone
-from trainables.data import Task
-from trainables.measures import Encode, Split, top1
-from trainables.probes.probe import Probe
+from trainables.backbones import Backbone, Texts, class_sentences, class_vectors
+from trainables.data import ImageSet, Task, load_task
+from trainables.encoder import Encoder
+from trainables.errors import ProblemError
+from trainables.probes.probe import ClassificationProbe
 
 
-class ZeroShotProbe(Probe):
+class ZeroShotProbe(ClassificationProbe):
     """CLIP's zero-shot accuracy (Radford et al., 2021, section 3.1).
 
-    The class prompts are embedded once, by the pre-trained text tower, which image-tower methods leave as
-    it is.
+    The class vectors are embedded anew each time, so an adapted text tower counts.
+
+    Args:
+        texts: the `class_sentences` of the task.
     """
 
-    def __init__(self, name: str, task: Task, backbone: Backbone) -> None:
-        self.name = name
-        self._splits = {"val": task.val, "test": task.test}
-        self._prompts = backbone.class_embeddings(task.classes, task.templates)
+    def __init__(self, name: str, task: Task, texts: Texts) -> None:
+        super().__init__(name, task)
+        self._texts = texts
+
+    @classmethod
+    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+        """The probe with the data of a resolved source; the model must have a text tower."""
+        if not backbone.reads_text:
+            raise ProblemError("score: 'zero_shot' needs a model with a text tower; take knn, linear or head")
+        task = load_task(source, backbone.preprocessing, ("val", "test"))
+        return cls(name, task, backbone.texts(class_sentences(task.classes, task.templates)))
 
     def to(self, device: str) -> Self:
-        """The same probe with its images and prompts on a device."""
-        moved = copy.copy(self)
-        moved._splits = {name: images.to(device) for name, images in self._splits.items()}
-        moved._prompts = self._prompts.to(device)
+        """The same probe with its images and sentences on a device."""
+        moved = super().to(device)
+        moved._texts = self._texts.to(device)
         return moved
 
-    def accuracy(self, encode: Encode, split: Split) -> list[float]:
-        """Top-1 accuracy of each pack member in percent."""
-        images = self._splits[split]
-        return top1(F.normalize(encode(images), dim=-1) @ self._prompts.T, images.labels)
+    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
+        """Cosines (K, N, C) of features and class vectors."""
+        vectors = class_vectors(encoder.texts(self._texts), len(self.task.templates))
+        return F.normalize(encoder.images(images), dim=-1) @ vectors.mT

@@ -51,6 +51,8 @@ def trial(number: int, rng: random.Random) -> TrialRecord:
     return TrialRecord(
         key=f"trial-{number:04d}",
         label=str(number),
+        group=str(number),
+        method="selective_lora",
         role="trial",
         state="complete",
         parameters={"method.lambda": 10 ** rng.uniform(-2, 1), "method.rank": rng.choice([1, 2, 4, 8, 16])},
@@ -61,11 +63,58 @@ def trial(number: int, rng: random.Random) -> TrialRecord:
     )
 
 
-def baseline(label: str, accuracy: float, forgetting: float, active: int | None = None) -> TrialRecord:
-    metrics = metrics_of(accuracy, forgetting, active)
+def baseline(
+    label: str, accuracy: float, forgetting: float, active: int | None = None, lr: float | None = None
+) -> TrialRecord:
+    name = label if lr is None else f"{label}-lr-{lr:.0e}".replace("e-0", "e-")
     return TrialRecord(
-        f"baseline-{label}", label, "baseline", "complete", {}, metrics, (), active is None, None
+        key=f"baseline-{name}",
+        label=name,
+        group=label,
+        method=label.removesuffix("_qv"),
+        role="baseline",
+        state="complete",
+        parameters={} if lr is None else {"training.lr": lr},
+        metrics=metrics_of(accuracy, forgetting, active),
+        active=(),
+        feasible=active is None,
+        reason=None,
     )
+
+
+def with_curve(row: TrialRecord) -> TrialRecord:
+    """As WiSE-FT gives it: forgetting grows late, accuracy early and then little."""
+    accuracy, forgetting = row.metrics["id_accuracy"], row.metrics["forgetting"]
+    untouched = REFERENCE["id_accuracy"]
+    points = [
+        {
+            "a": a / 10,
+            "id_accuracy": untouched + (accuracy - untouched) * (1.15 * a / 10 - 0.15 * (a / 10) ** 3),
+            "forgetting": forgetting * (a / 10) ** 2.2,
+            "test/ood_accuracy": untouched + (accuracy - untouched) * a / 10 - 22,
+        }
+        for a in range(11)
+    ]
+    return replace(row, curve=tuple(points))
+
+
+#: Method, ID accuracy and forgetting at a learning rate of 3e-4.
+LITERATURE = (
+    ("full", 97.6, 31.4),
+    ("lora", 96.9, 14.2),
+    ("lora_qv", 95.8, 9.1),
+    ("bitfit", 90.1, 3.5),
+    ("top_k", 94.2, 12.0),
+    ("lp_ft", 97.9, 24.5),
+    ("flyp", 98.1, 19.7),
+    ("l2_sp", 95.5, 7.2),
+    ("ldifs", 96.4, 5.1),
+    ("adalora", 95.1, 8.0),
+    ("taps", 94.9, 10.8),
+    ("random_blocks", 92.3, 4.4),
+    ("block_expansion", 93.0, 1.9),
+    ("linear", 74.9, 0.0),
+)
 
 
 def with_front(record: SweepRecord) -> SweepRecord:
@@ -127,6 +176,25 @@ def whole() -> SweepRecord:
 
 
 @pytest.fixture
+def literature(whole: SweepRecord) -> SweepRecord:
+    """Fourteen baselines at three learning rates each, and curves of all but the linear ones."""
+    baselines = [
+        baseline(
+            label,
+            accuracy - 3.0 * (lr == 5e-5) + 0.4 * (lr == 1e-3),
+            forgetting * lr**0.5 / 3e-4**0.5,
+            len(BLOCKS),
+            lr,
+        )
+        for label, accuracy, forgetting in LITERATURE
+        for lr in (5e-5, 3e-4, 1e-3)
+    ]
+    curved = [row if row.group == "linear" else with_curve(row) for row in baselines]
+    trials = tuple(with_curve(t) if t.state == "complete" else t for t in whole.trials)
+    return replace(whole, trials=trials, baselines=tuple(curved))
+
+
+@pytest.fixture
 def under_way() -> SweepRecord:
     """Two trials running, none finished, no reference and no baseline measured yet."""
     record = sweep(trials=2)
@@ -157,6 +225,6 @@ def hostile(whole: SweepRecord) -> SweepRecord:
         for t in whole.trials
     ]
     rows[5] = replace(rows[5], reason=f"{HOSTILE}\n{{{{ 7 * 7 }}}} \ud800")
-    bases = tuple(replace(b, label=b.label + HOSTILE) for b in whole.baselines)
+    bases = tuple(replace(b, label=b.label + HOSTILE, group=b.group + HOSTILE) for b in whole.baselines)
     space = {**whole.space, "model.name": HOSTILE, "data.id.source": HOSTILE}
     return replace(whole, name=HOSTILE, trials=tuple(rows), baselines=bases, space=space)

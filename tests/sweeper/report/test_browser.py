@@ -45,7 +45,15 @@ def click(page: Any, heading: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("whole", 1280), ("whole", 400), ("hostile", 1280), ("none_feasible", 400), ("under_way", 400)],
+    [
+        ("whole", 1280),
+        ("whole", 400),
+        ("literature", 1280),
+        ("literature", 400),
+        ("hostile", 1280),
+        ("none_feasible", 400),
+        ("under_way", 400),
+    ],
 )
 def test_page_opens_without_complaint_or_request_and_runs_nothing_foreign(
     browser: Any, name: str, width: int, request: pytest.FixtureRequest, tmp_path: Path
@@ -104,4 +112,33 @@ def test_a_click_on_a_heading_sorts(browser: Any, whole: SweepRecord, tmp_path: 
     numbers = [int(text) for text in labels if text.isdecimal()]
     assert numbers == list(range(len(whole.trials)))
     assert labels[len(numbers) :] == sorted(labels[len(numbers) :])
+    page.close()
+
+
+def test_hover_on_a_curve_tells_the_run_and_the_mix(
+    browser: Any, literature: SweepRecord, tmp_path: Path
+) -> None:
+    page = visit(browser, write_report(literature, tmp_path)).page
+    page.wait_for_selector("#front-plot .scatterlayer path.js-line")
+    page.evaluate(
+        """() => {
+            const plot = document.getElementById("front-plot");
+            const curve = plot.data.findIndex((trace) => trace.name === "WiSE-FT curve");
+            Plotly.Fx.hover(plot, [{ curveNumber: curve, pointNumber: 4 }]);
+        }"""
+    )
+    text = page.locator("#front-plot .hoverlayer").text_content()
+    trial = next(row for row in literature.trials if row.key == literature.front[0])
+    assert f"trial {trial.label}, WiSE-FT a = 0.4" in text
+    assert f"{trial.curve[4]['forgetting']:.2f} pp" in text
+    assert f"{trial.curve[4]['test/ood_accuracy']:.2f} %" in text
+    page.close()
+
+
+def test_the_table_of_best_runs_sorts_too(browser: Any, literature: SweepRecord, tmp_path: Path) -> None:
+    page = visit(browser, write_report(literature, tmp_path)).page
+    page.locator("#best thead button").filter(has_text="forgetting").first.click()
+    texts = page.locator("#best tbody td:nth-child(6)").all_inner_texts()
+    assert [float(text) for text in texts] == sorted(float(text) for text in texts)
+    assert len(set(texts)) > 10
     page.close()

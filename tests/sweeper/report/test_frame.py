@@ -4,16 +4,17 @@ import pandas as pd
 import pytest
 
 from sweeper.records import SweepRecord
-from sweeper.report import trials_frame
+from sweeper.report import curves_frame, trials_frame
 
 
 def test_one_row_a_trial_and_baseline_in_order(whole: SweepRecord) -> None:
     frame = trials_frame(whole)
     assert list(frame["key"]) == [row.key for row in (*whole.trials, *whole.baselines)]
-    assert list(frame.columns[:8]) == [
+    assert list(frame.columns[:9]) == [
         "key",
         "label",
         "role",
+        "method",
         "state",
         "feasible",
         "front",
@@ -48,3 +49,27 @@ def test_an_empty_sweep_has_columns_and_no_rows(under_way: SweepRecord) -> None:
     frame = trials_frame(replace(under_way, trials=(), baselines=()))
     assert len(frame) == 0
     assert {"key", "state", "feasible", "active", "reason"} <= set(frame.columns)
+
+
+def test_a_baseline_s_values_stand_in_a_column(literature: SweepRecord) -> None:
+    frame = trials_frame(literature).set_index("key")
+    assert frame.loc["baseline-lora_qv-lr-3e-4", ["method", "training.lr"]].tolist() == ["lora", 3e-4]
+    assert frame.loc["trial-0000", "method"] == "selective_lora"
+    assert pd.isna(frame.loc["trial-0000", "training.lr"])
+    assert list(frame.columns).index("training.lr") == list(frame.columns).index("method.rank") + 1
+
+
+def test_curves_have_one_row_a_point_by_rising_a(literature: SweepRecord) -> None:
+    turned = tuple(replace(row, curve=row.curve[::-1]) for row in literature.trials)
+    frame = curves_frame(replace(literature, trials=turned))
+    assert list(frame.columns) == ["key", "label", "a", "id_accuracy", "forgetting", "test/ood_accuracy"]
+    rows = [row for row in (*literature.trials, *literature.baselines) if row.curve]
+    assert list(frame["key"]) == [row.key for row in rows for _ in range(11)]
+    assert list(frame["a"]) == [a / 10 for a in range(11)] * len(rows)
+    own = frame[frame["key"] == "baseline-full-lr-3e-4"]
+    assert own["id_accuracy"].iloc[-1] == pytest.approx(97.6) and own["forgetting"].iloc[0] == 0.0
+
+
+def test_no_curves_no_rows(whole: SweepRecord) -> None:
+    frame = curves_frame(whole)
+    assert len(frame) == 0 and list(frame.columns) == ["key", "label", "a"]

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+from conftest import ended
 from rich.console import Console
 
 from sweeper.front import recommended
@@ -36,3 +37,23 @@ def test_the_knee_is_marked_once(whole: SweepRecord) -> None:
 def test_no_front_and_markup_in_names(under_way: SweepRecord, whole: SweepRecord) -> None:
     assert "zero_shot (running)" in printed(under_way)
     assert "[bold]x[/nope]" in printed(replace(whole, name="[bold]x[/nope]"))
+
+
+def test_a_baseline_of_several_runs_has_one_line_with_the_values_of_its_best(literature: SweepRecord) -> None:
+    lines = {
+        line.split(",")[0].strip(): line for line in printed(literature).splitlines() if "best of" in line
+    }
+    assert len(lines) == 14
+    assert "lora_qv, best of 3" in lines["lora_qv"] and "0.0003" in lines["lora_qv"]
+    assert "95.80" in lines["lora_qv"] and "9.10" in lines["lora_qv"]
+
+
+def test_a_baseline_none_of_whose_runs_is_complete_says_how_far_it_is(literature: SweepRecord) -> None:
+    states = {"full": ("failed", "running", "waiting"), "lora": ("failed",) * 3, "taps": ("waiting",) * 3}
+    left = {label: iter(of) for label, of in states.items()}
+    rows = tuple(
+        ended(row, next(left[row.group]), None) if row.group in left else row for row in literature.baselines
+    )
+    text = printed(replace(literature, baselines=rows))
+    for said in ("full (running)", "lora (failed)", "taps (waiting)", "lora_qv, best of 3"):
+        assert said in text

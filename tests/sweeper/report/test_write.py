@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -11,7 +12,8 @@ from PIL import Image
 import sweeper.report.write as writing
 from sweeper.front import hypervolume, on_front, recommended
 from sweeper.records import SweepRecord
-from sweeper.report import trials_frame, write_report
+from sweeper.report import curves_frame, trials_frame, write_report
+from sweeper.report.groups import groups
 
 FILES = ["front.json", "front.png", "index.html", "trials.csv", "trials.parquet"]
 
@@ -110,10 +112,69 @@ def test_page_says_what_the_sweep_is_and_recommends_the_knee(whole: SweepRecord,
         "validation splits alone",
     ):
         assert said in page.words
-    assert ("table", {"id": "trials"}) in page.tags
+    assert [attrs["id"] for tag, attrs in page.tags if tag == "table" and "id" in attrs] == ["trials"]
     rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr" and attrs.get("class")]
     assert len(rows) == len(whole.trials) + len(whole.baselines) + 1
     assert rows.count("knee") == 1 and rows.count("front") == len(whole.front) - 1
+
+
+def test_curves_are_written_where_there_are_some(literature: SweepRecord, tmp_path: Path) -> None:
+    write_report(literature, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "curves.csv"])
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "curves.csv"), curves_frame(literature), check_dtype=False
+    )
+    value = json.loads((tmp_path / "front.json").read_text(), parse_constant=pytest.fail)
+    front = on_front(literature)
+    assert [row["curve"] for row in value["front"]] == [list(map(dict, trial.curve)) for trial in front]
+
+
+def test_front_json_names_no_curve_where_none_was_measured(whole: SweepRecord, tmp_path: Path) -> None:
+    write_report(whole, tmp_path)
+    assert not [row for row in json.loads((tmp_path / "front.json").read_text())["front"] if "curve" in row]
+
+
+def test_page_shows_each_baseline_at_its_best_and_explains_curves(
+    literature: SweepRecord, whole: SweepRecord, tmp_path: Path
+) -> None:
+    page = page_of(literature, tmp_path)
+    rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr" and attrs.get("class")]
+    assert rows.count("best") == 14 and rows.count("baseline") == 42
+    for said in ("Each baseline at its best", "WiSE-FT curve", "within 1 point of its highest"):
+        assert said in page.words
+        assert said not in page_of(whole, tmp_path).words
+
+
+def test_the_plot_has_one_entry_a_baseline_and_the_curves_of_the_best(
+    literature: SweepRecord, tmp_path: Path
+) -> None:
+    traces = json.loads(page_of(literature, tmp_path).scripts[0])["front-plot"]["data"]
+    entries = [trace["name"] for trace in traces if trace.get("showlegend") is not False]
+    assert len(entries) == len(set(entries))
+    assert {group.label for group in groups(literature.baselines)} <= set(entries)
+    curves = [trace for trace in traces if trace["name"] == "WiSE-FT curve"]
+    assert len(curves) == len(literature.front) + 13
+    assert {trace["line"]["dash"] for trace in curves} == {"dot"}
+    hidden = [trace for trace in traces if trace["name"] == "WiSE-FT, others"]
+    assert len(hidden) == 2 * 13 and {trace["visible"] for trace in hidden} == {"legendonly"}
+    looks = [
+        (trace["marker"]["symbol"], trace["marker"]["color"])
+        for trace in traces
+        if trace["name"] in {group.label for group in groups(literature.baselines)}
+    ]
+    assert len(set(looks)) == len(looks) == 14
+
+
+def test_points_of_a_curve_that_are_not_finite_are_left_out(literature: SweepRecord, tmp_path: Path) -> None:
+    broken = tuple(
+        replace(row, curve=tuple({**point, "forgetting": float("nan")} for point in row.curve))
+        for row in literature.baselines
+    )
+    record = replace(literature, baselines=broken)
+    traces = json.loads(page_of(record, tmp_path).scripts[0], parse_constant=pytest.fail)["front-plot"][
+        "data"
+    ]
+    assert len([t for t in traces if t["name"].startswith("WiSE-FT")]) == len(record.front)
 
 
 def test_page_without_a_front_says_why(

@@ -10,7 +10,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from trainables import ProblemError
-from trainables.backbones import ClipBackbone, open_clip_backbone
+from trainables.backbones import ClipBackbone, class_sentences, class_vectors, open_clip_backbone
 from trainables.backbones.tiny_clip import WEIGHTS
 
 CLASSES = ("letter", "digit", "red circle", "green square")
@@ -39,7 +39,7 @@ def test_bytes_are_normalised_by_channel(clip: CLIP, backbone: ClipBackbone, pix
 
 
 def test_it_knows_its_sizes(clip: CLIP, backbone: ClipBackbone) -> None:
-    assert (backbone.image_size, backbone.feature_size) == (16, 24)
+    assert (backbone.preprocessing.size, backbone.feature_size) == (16, 24)
     assert backbone.logit_scale == pytest.approx(clip.logit_scale.exp().item())
 
 
@@ -58,7 +58,8 @@ def test_blocks_are_named_in_the_order_of_the_forward_pass(backbone: ClipBackbon
 
 def test_blocks_can_be_chosen_by_kind_and_tower(backbone: ClipBackbone) -> None:
     assert backbone.block_names(("proj",), ("image",)) == ("image.0.proj", "image.1.proj")
-    assert backbone.block_names(("proj",), ("text",)) == ()
+    assert backbone.block_names(("proj",), ("text",)) == ("text.0.proj",)
+    assert backbone.block_names(("q", "v"), ("image",)) == ("image.0.q", "image.0.v", "image.1.q", "image.1.v")
 
 
 def test_it_is_frozen(backbone: ClipBackbone) -> None:
@@ -82,14 +83,15 @@ def test_class_embeddings_are_open_clips_zero_shot_classifier(
     clip: CLIP, backbone: ClipBackbone, tokenizer: SimpleTokenizer
 ) -> None:
     expected = build_zero_shot_classifier(clip, tokenizer, CLASSES, TEMPLATES).T
-    embeddings = backbone.class_embeddings(CLASSES, TEMPLATES)
+    texts = backbone.texts(class_sentences(CLASSES, TEMPLATES))
+    embeddings = class_vectors(texts.vectors[None], len(TEMPLATES))[0]
     torch.testing.assert_close(embeddings, expected, rtol=1e-5, atol=1e-6)
     assert not embeddings.requires_grad
 
 
 def test_the_model_that_ships_opens() -> None:
     backbone = open_clip_backbone("tiny-clip", "bundled")
-    assert backbone.class_embeddings(("letter",), ("a {}",)).shape == (1, backbone.feature_size)
+    assert backbone.texts(["a letter"]).vectors.shape == (1, backbone.feature_size)
 
 
 def test_weights_are_read_from_a_file(clip: CLIP, tmp_path: Path, pixels: Tensor) -> None:
@@ -110,32 +112,28 @@ def test_weights_are_read_from_a_file(clip: CLIP, tmp_path: Path, pixels: Tensor
     assert torch.equal(backbone(pixels), expected(pixels))
 
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
-    with pytest.raises(ProblemError, match=r"model.pretrained: .*other.pt' does not load as clip-in-a-test"):
+    with pytest.raises(ProblemError, match=r"pretrained: the checkpoint is not one of clip-in-a-test: it lacks ln_final.bias and \d+ more"):
         open_clip_backbone("clip-in-a-test", str(tmp_path / "other.pt"))
 
 
 UNKNOWN = "open_clip has no architecture"
 NEITHER = "is neither a file nor a tag of"
-NOT_OWN = "is not one of open_clip's own vision transformers"
+NO_VIT = "is not a CLIP whose image tower is a vision transformer"
 
 
 @pytest.mark.parametrize(
     "name, pretrained, message",
     [
-        ("ViT-B-33", "openai", f"model.name: {UNKNOWN} 'ViT-B-33'; did you mean 'ViT-B-32'?"),
-        ("tiny-clp", "bundled", f"model.name: {UNKNOWN} 'tiny-clp'; did you mean 'tiny-clip'?"),
-        ("???", "openai", f"model.name: {UNKNOWN} '???'; open_clip.list_models() names them"),
-        ("ViT-B-32", "opanai", f"model.pretrained: 'opanai' {NEITHER} ViT-B-32; its tags are openai, "),
-        ("ViT-B-32", "/no/such/file.pt", f"model.pretrained: '/no/such/file.pt' {NEITHER} ViT-B-32"),
-        (
-            "tiny-clip",
-            "openai",
-            "model.pretrained: tiny-clip comes with 'bundled' weights only, got 'openai'",
-        ),
-        ("tiny-clip", str(WEIGHTS), "model.pretrained: tiny-clip comes with 'bundled' weights only, got"),
-        ("RN50", str(WEIGHTS), f"model.name: 'RN50' {NOT_OWN}"),
-        ("ViT-B-16-SigLIP", str(WEIGHTS), f"model.name: 'ViT-B-16-SigLIP' {NOT_OWN}"),
-        ("coca_ViT-B-32", str(WEIGHTS), f"model.name: 'coca_ViT-B-32' {NOT_OWN}"),
+        ("ViT-B-33", "openai", f"name: {UNKNOWN} 'ViT-B-33'; did you mean 'ViT-B-32'?"),
+        ("tiny-clp", "bundled", f"name: {UNKNOWN} 'tiny-clp'; did you mean 'tiny-clip'?"),
+        ("???", "openai", f"name: {UNKNOWN} '???'; open_clip.list_models() names them"),
+        ("ViT-B-32", "opanai", f"pretrained: 'opanai' {NEITHER} ViT-B-32; its tags are openai, "),
+        ("ViT-B-32", "/no/such/file.pt", "pretrained: there is no file '/no/such/file.pt'"),
+        ("ViT-B-32", "openai", "name: the weights 'openai' were trained as ViT-B-32-quickgelu; use that name"),
+        ("tiny-clip", "openai", f"pretrained: 'openai' {NEITHER} tiny-clip; its tags are none"),
+        ("RN50", str(WEIGHTS), f"name: 'RN50' {NO_VIT}"),
+        ("coca_ViT-B-32", str(WEIGHTS), f"name: 'coca_ViT-B-32' {NO_VIT}"),
+        ("ViT-B-32", "local-dir:/no/such/folder", "pretrained: there is no open_clip_config.json in /no/such"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:

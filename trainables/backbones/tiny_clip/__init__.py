@@ -15,6 +15,7 @@ FIGURES = FOLDER / "figures.json"
 
 NAME = "tiny-clip"
 IMAGE_SIZE = 32  # px
+CONTEXT_LENGTH = 12  # tokens
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.5, 0.5, 0.5)
 
@@ -34,8 +35,12 @@ def open_tiny_clip(pretrained: bool = True) -> tuple[open_clip.CLIP, SimpleToken
         pretrained=str(WEIGHTS) if pretrained else None,
         force_preprocess_cfg={"mean": MEAN, "std": STD},
     )
-    tokenizer = SimpleTokenizer(bpe_path=str(MERGES), context_length=model.context_length)
-    return model.eval(), tokenizer
+    return model.eval(), open_tokenizer()
+
+
+def open_tokenizer() -> SimpleTokenizer:
+    """Words to 12 tokens."""
+    return SimpleTokenizer(bpe_path=str(MERGES), context_length=CONTEXT_LENGTH)
 
 
 def register() -> None:
@@ -54,5 +59,6 @@ __all__ = [
     "STD",
     "WEIGHTS",
     "open_tiny_clip",
+    "open_tokenizer",
     "register",
 ]

@@ -20,7 +20,7 @@ from torch import Generator, Tensor
 
 from trainables.backbones.tiny_clip import FIGURES, IMAGE_SIZE, MEAN, MERGES, STD, WEIGHTS, open_tiny_clip
 from trainables.backbones.tiny_clip.captions import captions, write_merges
-from trainables.data import SOURCES, ImageSet, Task, load_task
+from trainables.data import SHIPPED, ImageSet, Task
 from trainables.data.drawing import FONTS, SYMBOLS, Style, draw
 
 _STYLE = Style(rotation=12.0, scale=(0.8, 1.3), shift=0.12, shear=0.1, noise=0.05, coarse=0.3)
@@ -100,13 +100,14 @@ def zero_shot_accuracy(
     prompts = [template.format(name) for name in task.classes for template in task.templates]
     texts = model.encode_text(tokenizer(prompts), normalize=True)
     classes = F.normalize(texts.view(len(task.classes), len(task.templates), -1).mean(1), dim=-1)
-    guesses = (model.encode_image(_normalized(images.pixels)) @ classes.T).argmax(1)
+    (pixels,) = images.batches(len(images))
+    guesses = (model.encode_image(_normalized(pixels)) @ classes.T).argmax(1)
     return float(100 * (guesses == images.labels).float().mean())
 
 
 def figures(model: open_clip.CLIP, tokenizer: SimpleTokenizer) -> dict[str, dict[str, float]]:
     """Measure zero-shot accuracy, percent, on the validation and test split of every source."""
-    tasks = {source: load_task(source, IMAGE_SIZE) for source in SOURCES}
+    tasks = {source: load(IMAGE_SIZE) for source, load in SHIPPED.items()}
     return {
         source: {
             split: round(zero_shot_accuracy(model, tokenizer, task, getattr(task, split)), 1)

@@ -1,0 +1,93 @@
+"""What a model, a method, an objective and a probe ask of each other."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from search_spaces.baseline import Baseline, BaselineRun
+from search_spaces.errors import Mistake, Path
+from search_spaces.method import METHODS, Method
+from search_spaces.training import Training
+
+_READS_TEXT = {"open_clip": True, "timm": False}
+_ASK_FOR_TEXT = ("zero_shot", "retrieval")
+
+
+class Disagreement(NamedTuple):
+    """A setting that does not go with the others, and what to write instead."""
+
+    path: str
+    text: str
+
+
+def method_disagreements(library: str | None, method: Method, training: Training) -> Iterator[Disagreement]:
+    """Whatever about a method and its training does not go with the library or with each other."""
+    towers: Sequence[str] = getattr(method, "towers", ())
+    flyp = training.objective == "flyp"
+    if "text" in towers and not flyp:
+        yield Disagreement("method.towers", "the text tower is trained by training.objective: flyp only")
+    if flyp and method.name in ("linear", "lp_ft"):
+        text = f"flyp has no head, which {method.name} trains; use training.objective: cross_entropy with it"
+        yield Disagreement("training.objective", text)
+    if flyp and training.head is not None:
+        yield Disagreement(
+            "training.head", "flyp has no head, its text tower names the classes; leave it out"
+        )
+    if library is None or _READS_TEXT[library]:
+        return
+    if flyp or training.head == "prompts":
+        path, value = ("objective", "flyp") if flyp else ("head", "prompts")
+        text = f"{value} needs a text tower, which a {library} model has not; use a CLIP, or leave it out"
+        yield Disagreement(f"training.{path}", text)
+    if "text" in towers:
+        yield Disagreement("method.towers", f"a {library} model has no text tower; use [image]")
+    if method.name == "zero_shot":
+        text = f"zero_shot needs a text tower, which a {library} model has not; use linear"
+        yield Disagreement("method.name", text)
+
+
+def baseline_disagreements(
+    library: str | None, place: int, baseline: Baseline, training: Training
+) -> Iterator[Mistake]:
+    """The same for a baseline with its own settings; each is said once."""
+    found: dict[Mistake, None] = {}
+    for run in baseline.runs:
+        changed = _with_changes(run, training)
+        if changed is None:
+            continue
+        for path, text in method_disagreements(library, *changed):
+            found.setdefault(Mistake(_where(place, baseline, path), text))
+    yield from found
+
+
+def probe_disagreements(library: str | None, probes: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
+    """Probes that ask the model for what it has not."""
+    for place, probe in enumerate(probes):
+        score = probe.get("score")
+        here: Path = ("data", "probes", place, "score")
+        if library is not None and not _READS_TEXT[library] and score in _ASK_FOR_TEXT:
+            text = f"{score} needs a text tower, which a {library} model has not; use knn, linear or head"
+            yield Mistake(here, text)
+        if library == "open_clip" and score == "head":
+            text = "head needs a model with a classifier of its own, which a CLIP has not; use zero_shot"
+            yield Mistake(here, text)
+
+
+def _with_changes(run: BaselineRun, training: Training) -> tuple[Method, Training] | None:
+    def own(section: str) -> dict[str, Any]:
+        return {path.split(".")[1]: v for path, v in run.changes.items() if path.startswith(f"{section}.")}
+
+    try:
+        method = METHODS[run.method].model_validate({"name": run.method, **own("method")})
+        return method, Training.model_validate({**training.dump(), **own("training")})
+    except ValidationError:
+        return None
+
+
+def _where(place: int, baseline: Baseline, path: str) -> Path:
+    """Where the baseline says it, or else the baseline itself."""
+    for key, changes in (("set", baseline.changes), ("each", baseline.each)):
+        if path in changes:
+            return ("baselines", place, key, path)
+    return ("baselines", place)

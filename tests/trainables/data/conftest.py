@@ -1,0 +1,65 @@
+"""Real pictures on disk, made by PIL, and source sections of a space."""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search_spaces import Probe, Source
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Pictures that lie beside the project."""
+    folder = Path(__file__).parents[4] / "shared" / "data"
+    if not (folder / "pacs").is_dir():
+        pytest.skip(
+            "needs PACS and a sample of ImageNet in ../shared/data, which are not part of the project"
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_source() -> Callable[..., dict[str, Any]]:
+    """Gives a resolved source section."""
+
+    def make(source: str, **values: Any) -> dict[str, Any]:
+        if "path" in values:
+            values["path"] = str(values["path"])
+        if source == "pairs":
+            return Probe(source="pairs", score="retrieval", **values).dump()
+        return Source.model_validate({"source": source, **values}).dump()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def write_picture() -> Callable[..., Path]:
+    """Writes a picture of noise that no other picture has, unless it is given a seed; gives the file."""
+    fresh = count(1000)
+
+    def write(file: Path, seed: int | None = None, size: tuple[int, int] = (24, 20)) -> Path:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(next(fresh) if seed is None else seed)
+        Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(file)
+        return file
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_classes(write_picture: Callable[..., Path]) -> Callable[[Path, Mapping[str, int]], Path]:
+    """Writes class folders of so many pictures each, all of them different; gives the folder."""
+
+    def write(folder: Path, counts: Mapping[str, int]) -> Path:
+        for name, pictures in counts.items():
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            for number in range(pictures):
+                write_picture(folder / name / f"{number:03d}.png")
+        return folder
+
+    return write

@@ -1,0 +1,231 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from trainables.data import ImageSet, Preprocessing, Task, load_task
+from trainables.errors import MissingError, ProblemError
+
+MakeSource = Callable[..., dict[str, Any]]
+WriteClasses = Callable[[Path, dict[str, int]], Path]
+
+SMALL = Preprocessing(8)
+COUNTS = {"dog": 10, "cat": 20, "eel": 5}
+
+
+def image_folder(folder: Path) -> tuple[Tensor, Tensor]:
+    """Pixels and labels as torchvision reads them."""
+    transform = v2.Compose([v2.Resize(8, v2.InterpolationMode.BICUBIC), v2.CenterCrop(8), v2.PILToTensor()])
+    items = list(ImageFolder(str(folder), transform))
+    return torch.stack([pixels for pixels, _ in items]), torch.tensor([label for _, label in items])
+
+
+def keys(*splits: ImageSet) -> list[bytes]:
+    """Every picture's pixels."""
+    return [
+        bytes(row.flatten().tolist()) for images in splits for batch in images.batches(8) for row in batch
+    ]
+
+
+def same(images: ImageSet, folder: Path) -> bool:
+    pixels, labels = image_folder(folder)
+    assert images.labels.dtype == torch.int64
+    return torch.equal(torch.cat(list(images.batches(64))), pixels) and torch.equal(images.labels, labels)
+
+
+def test_one_folder_of_classes_is_split_by_shares(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    task = load_task(make_source("folder", path=write_classes(tmp_path, COUNTS)), SMALL)
+    assert task.classes == ("cat", "dog", "eel") and task.templates == ("a photo of a {}.",)
+    assert [torch.bincount(s.labels).tolist() for s in (task.train, task.val, task.test)] == [
+        [12, 6, 3],
+        [4, 2, 1],
+        [4, 2, 1],
+    ]
+    pixels, labels = image_folder(tmp_path)
+    everything = dict(zip(keys(ImageSet(pixels, labels)), labels.tolist(), strict=True))
+    ours = keys(task.train, task.val, task.test)
+    assert sorted(ours) == sorted(everything)
+    theirs = [everything[key] for key in ours]
+    assert theirs == torch.cat([task.train.labels, task.val.labels, task.test.labels]).tolist()
+
+
+def test_the_seed_and_the_shares_are_those_of_the_source(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    write_classes(tmp_path, COUNTS)
+
+    def load(**values: Any) -> Task:
+        return load_task(make_source("folder", path=tmp_path, **values), SMALL, ("val", "test"))
+
+    first, again = load(split=[0, 0.4, 0.6]), load(split=[0, 0.4, 0.6])
+    assert (len(first.train), len(first.val), len(first.test)) == (0, 14, 21)
+    assert first.train.pixels[:0].shape == (0, 3, 8, 8)
+    assert keys(first.test) == keys(again.test) != keys(load(split=[0, 0.4, 0.6], seed=1).test)
+
+
+def test_a_set_that_is_only_tested_on_is_all_test_unless_it_is_shifted(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    write_classes(tmp_path, COUNTS)
+    assert same(load_task(make_source("folder", path=tmp_path), SMALL, ("test",)).test, tmp_path)
+    task = load_task(make_source("folder", path=tmp_path), SMALL)
+    negative = load_task(make_source("folder", path=tmp_path, shift="inverted"), SMALL, ("test",)).test
+    assert torch.equal(negative.pixels[:], 255 - task.test.pixels[:])
+
+
+@pytest.mark.parametrize("marked", ["", "{split}"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_split_folders_are_the_splits(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, marked: str, val: str
+) -> None:
+    for name in ("train", val, "test"):
+        write_classes(tmp_path / name / ("" if not marked else "sketch"), COUNTS)
+    path = f"{tmp_path}/{{split}}/sketch" if marked else str(tmp_path)
+    task = load_task(make_source("folder", path=path), SMALL)
+    for images, name in ((task.train, "train"), (task.val, val), (task.test, "test")):
+        assert same(images, tmp_path / name / ("sketch" if marked else ""))
+
+
+@pytest.mark.parametrize("test_folder", ["val", "test"])
+def test_validation_is_a_tenth_of_train_where_a_folder_is_missing(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, test_folder: str
+) -> None:
+    write_classes(tmp_path / "train", {"dog": 30, "cat": 20})
+    write_classes(tmp_path / test_folder, {"dog": 3, "cat": 2})
+    task = load_task(make_source("folder", path=tmp_path), SMALL)
+    assert same(task.test, tmp_path / test_folder)
+    pixels, labels = image_folder(tmp_path / "train")
+    assert sorted(keys(task.train, task.val)) == sorted(keys(ImageSet(pixels, labels)))
+    assert torch.bincount(task.val.labels).tolist() == [2, 3]
+
+
+def test_classes_may_be_called_like_splits(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    write_classes(tmp_path, {"train": 5, "car": 5})
+    assert load_task(make_source("folder", path=tmp_path), SMALL).classes == ("car", "train")
+
+
+def test_the_environment_and_the_home_are_expanded(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_classes(tmp_path / "pets", COUNTS)
+    monkeypatch.setenv("SWEEPER_TEST_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for path in ("${SWEEPER_TEST_DATA}/pets", "~/pets", "pets"):
+        assert len(load_task(make_source("folder", path=path), SMALL, ("test",)).test) == 35
+    monkeypatch.delenv("SWEEPER_TEST_DATA")
+    with pytest.raises(MissingError) as told:
+        load_task(make_source("folder", path="${SWEEPER_TEST_DATA}/pets"), SMALL)
+    expected = "path: the environment has no SWEEPER_TEST_DATA; set it, or give the whole path with --set"
+    assert str(told.value) == expected
+
+
+def test_a_limit_holds_for_every_split(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    source = make_source("folder", path=write_classes(tmp_path, COUNTS), limit=6)
+    task = load_task(source, SMALL)
+    assert [torch.bincount(s.labels).tolist() for s in (task.train, task.val)] == [[2, 2, 2], [3, 2, 1]]
+    whole = load_task({**source, "limit": None}, SMALL)
+    assert set(keys(task.train)) < set(keys(whole.train))
+
+
+def test_other_files_and_hidden_folders_are_passed_over(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    write_classes(tmp_path, {**COUNTS, ".cache": 1})
+    (tmp_path / "dog" / "notes.txt").write_text("good dog")
+    (tmp_path / "readme.md").touch()
+    assert load_task(make_source("folder", path=tmp_path), SMALL, ("test",)).classes == ("cat", "dog", "eel")
+
+
+def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> str:
+    with pytest.raises(ProblemError) as told:
+        load_task(source, SMALL)
+    assert type(told.value) is kind and "\n" not in str(told.value)
+    return str(told.value)
+
+
+def test_folders_that_are_no_task_are_refused(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    def told(name: str, kind: type[ProblemError] = ProblemError) -> str:
+        return refusal(make_source("folder", path=tmp_path / name), kind).replace(f"{tmp_path}/", "")
+
+    assert told("nowhere", MissingError) == "path: no such folder: nowhere"
+    assert told("{split}/nowhere", MissingError) == "path: no such folder: train/nowhere"
+    (tmp_path / "bare").mkdir()
+    assert told("bare").startswith("path: bare has no class folders; expects a folder a class, or train, ")
+    write_classes(tmp_path / "one", {"dog": 3})
+    assert told("one") == "path: one has one class folder only (dog); a task has two or more"
+    write_classes(tmp_path / "hole", {"dog": 3, "cat": 0})
+    assert told("hole").startswith("path: hole/cat holds no picture (.jpg, .jpeg, .png, ")
+    write_classes(tmp_path / "empty", {"dog": 0, "cat": 0})
+    assert told("empty").startswith("path: empty holds no picture at all (.jpg")
+    write_classes(tmp_path / "differ" / "train", {"dog": 1, "cat": 1})
+    write_classes(tmp_path / "differ" / "test", {"dog": 1, "bat": 1})
+    assert told("differ") == "path: differ/test has other class folders than differ/train: bat, cat"
+    write_classes(tmp_path / "half" / "train", {"dog": 1, "cat": 1})
+    assert told("half").startswith("path: half has only the splits train, and val is needed; add it, or gi")
+
+
+def test_settings_that_do_not_fit_the_folders_are_refused(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    plain = write_classes(tmp_path / "plain", COUNTS)
+    for name in ("train", "val", "test"):
+        write_classes(tmp_path / "apart" / name, COUNTS)
+    told = refusal(make_source("folder", path=tmp_path / "apart", split=[0.5, 0.2, 0.3]))
+    assert told.endswith("apart has folders for its splits already; remove split")
+    told = refusal(make_source("folder", path=plain, split=[0, 0.5, 0.5]))
+    assert told == "split: leaves no picture for train; give it a larger share, or add pictures"
+    told = refusal(make_source("folder", path=plain, classes=["a", "b"]))
+    assert told == "classes: 2 names are given for the 3 classes cat, dog, eel"
+
+
+def test_a_damaged_picture_is_named_when_it_is_read(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_source("folder", path=write_classes(tmp_path, COUNTS), split=[0, 0, 1])
+    damaged = tmp_path / "cat" / "007.png"
+    damaged.write_bytes(b"miaow")
+    with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
+        load_task(source, SMALL, ("test",))
+    monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 0)
+    images = load_task(source | {"shift": "noisy", "severity": 1}, SMALL, ("test",)).test
+    with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
+        list(images.batches(8))
+
+
+def test_pacs(shared_data: Path, make_source: MakeSource) -> None:
+    task = load_task(make_source("folder", path=shared_data / "pacs/{split}/sketch"), Preprocessing(16))
+    assert task.classes == ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
+    for name in ("train", "val", "test"):
+        theirs = ImageFolder(str(shared_data / "pacs" / name / "sketch"))
+        assert getattr(task, name).labels.tolist() == theirs.targets
+    ood = load_task(make_source("folder", path=shared_data / "pacs/test/cartoon"), SMALL, ("test",))
+    assert (ood.classes, len(ood.test), len(ood.train)) == (task.classes, 175, 0)
+
+
+def test_a_sample_of_imagenet(shared_data: Path, make_source: MakeSource) -> None:
+    source = make_source(
+        "folder",
+        path=shared_data / "imagenet_sample",
+        classes="imagenet",
+        templates="imagenet",
+        split=[0, 0.4, 0.6],
+        limit=40,
+    )
+    task = load_task(source, SMALL, ("val", "test"))
+    assert (task.classes[0], task.classes[999], len(task.templates)) == ("tench", "toilet paper", 80)
+    assert len(task.val) == len(task.test) == 40
+    assert not set(task.val.labels.tolist()) & set(task.test.labels.tolist())

@@ -1,0 +1,168 @@
+"""Against the libraries that load what was written."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip import CLIP
+from safetensors.torch import load_file
+from small_models import CLIP_NAME, new_vit, normalised
+from timm.models import load_checkpoint
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables import Problem, ProblemError
+from trainables.backbones import open_clip_backbone
+from trainables.export import Trained, load_merged, write_merged
+
+MakeTrained = Callable[..., Trained]
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("selective_lora", {}),
+    ("lora", {"blocks": ("q", "v")}),
+    ("random_blocks", {}),
+    ("taps", {}),
+    ("full", {}),
+    ("top_k", {}),
+    ("linear", {}),
+]
+IDS = [name for name, _ in CASES]
+
+
+def open_written(library: str, folder: Path) -> nn.Module:
+    """The model as a person opens it who has only the library."""
+    if library == "clip":
+        return open_clip.create_model(CLIP_NAME, pretrained=str(folder / "model.safetensors")).eval()
+    vit = new_vit()
+    load_checkpoint(vit, str(folder / "model.safetensors"), strict=True)
+    return vit
+
+
+def features(model: nn.Module, images: Tensor) -> Tensor:
+    if isinstance(model, CLIP):
+        return model.encode_image(images)
+    return model.forward_head(model.forward_features(images), pre_logits=True)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name, settings", CASES, ids=IDS)
+@pytest.mark.parametrize("library", ["clip", "vit"])
+def test_the_library_loads_the_trained_model(
+    make_trained: MakeTrained,
+    pixels: Tensor,
+    tmp_path: Path,
+    library: str,
+    name: str,
+    settings: dict[str, Any],
+) -> None:
+    trained = make_trained(library, name, settings)
+    write_merged(trained, tmp_path)
+    model, images = open_written(library, tmp_path), normalised(trained, pixels)
+    mine, theirs = trained.method(pixels), features(model, images)
+    torch.testing.assert_close(theirs, mine, rtol=1e-5, atol=1e-5)
+    if name != "linear":
+        assert not torch.allclose(mine, trained.training.problem.backbone(pixels), rtol=1e-2)
+
+    head = load_file(tmp_path / "head.safetensors")
+    card = json.loads((tmp_path / "export.json").read_text())
+    if "bias" in head:
+        logits = F.linear(theirs, head["weight"], head["bias"])
+    else:
+        logits = card["logit_scale"] * F.normalize(theirs, dim=-1) @ head["weight"].T
+    expected = trained.training.learner.objective.logits(mine[None], trained.training.learner.encoder())[0]
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert card["classes"] == list(trained.training.problem.task.classes)
+    assert card["metrics"] == trained.metrics
+
+
+@torch.no_grad()
+def test_it_costs_what_the_pre_trained_model_costs(
+    clip: CLIP, make_trained: MakeTrained, pixels: Tensor, tmp_path: Path
+) -> None:
+    for library, before in (("clip", copy.deepcopy(clip)), ("vit", new_vit())):
+        folder = tmp_path / library
+        folder.mkdir()
+        trained = make_trained(library, "selective_lora")
+        write_merged(trained, folder)
+        counts = []
+        for model in (before, open_written(library, folder)):
+            with FlopCounterMode(display=False) as counter:
+                features(model, normalised(trained, pixels))
+            counts.append(counter.get_total_flops())
+        assert counts[0] == counts[1] > 0
+
+
+@pytest.mark.parametrize("library", ["clip", "vit"])
+def test_with_every_gate_closed_the_weights_are_the_pre_trained_ones_to_the_bit(
+    make_trained: MakeTrained, tmp_path: Path, library: str
+) -> None:
+    trained = make_trained(library, "selective_lora")
+    with torch.no_grad():
+        trained.method.gates.scores.zero_()
+    write_merged(trained, tmp_path)
+    written, before = (
+        load_file(tmp_path / "model.safetensors"),
+        trained.training.problem.backbone.plain_state(),
+    )
+    assert written.keys() == before.keys()
+    assert all(torch.equal(written[name], before[name]) for name in before)
+
+
+def test_the_models_own_classifier_is_untouched(make_trained: MakeTrained, tmp_path: Path) -> None:
+    trained = make_trained("vit", "full")
+    write_merged(trained, tmp_path)
+    written = load_file(tmp_path / "model.safetensors")
+    classifier = trained.training.problem.backbone.classifier
+    assert torch.equal(written["head.weight"], classifier.weight)
+    assert torch.equal(written["head.bias"], classifier.bias)
+    assert load_file(tmp_path / "head.safetensors")["weight"].shape == (3, 32)
+
+
+@torch.no_grad()
+def test_a_text_tower_is_merged_too_and_names_the_classes(
+    problem: Problem, make_trained: MakeTrained, tmp_path: Path
+) -> None:
+    trained = make_trained("clip", "lora", {"towers": ("image", "text")}, objective="flyp")
+    write_merged(trained, tmp_path)
+    model = open_written("clip", tmp_path)
+    theirs = model.encode_text(problem.prompts.tokens)
+    torch.testing.assert_close(
+        theirs, trained.method.backbone.encode_text(problem.prompts.tokens), rtol=1e-5, atol=1e-5
+    )
+    # Two templates a class.
+    means = F.normalize(theirs, dim=-1).view(3, 2, -1).mean(dim=1)
+    head = load_file(tmp_path / "head.safetensors")
+    assert head.keys() == {"weight"}
+    torch.testing.assert_close(head["weight"], F.normalize(means, dim=-1), rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(head["weight"], problem.class_vectors, rtol=1e-2)
+
+
+def test_a_space_can_name_the_folder_of_a_clip(
+    make_trained: MakeTrained, pixels: Tensor, tmp_path: Path
+) -> None:
+    trained = make_trained("clip", "selective_lora")
+    write_merged(trained, tmp_path)
+    opened = open_clip_backbone(CLIP_NAME, f"local-dir:{tmp_path}")
+    written = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(written[name], tensor) for name, tensor in opened.plain_state().items())
+    assert opened.preprocessing == trained.training.problem.backbone.preprocessing
+
+
+def test_added_layers_have_no_place_in_the_architecture(make_trained: MakeTrained, tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match=r"^format: block_expansion has added layers.*use adapter$"):
+        write_merged(make_trained("vit", "block_expansion"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_another_architecture_is_refused(
+    problem: Problem, make_trained: MakeTrained, tmp_path: Path
+) -> None:
+    write_merged(make_trained("vit", "linear"), tmp_path)
+    with pytest.raises(ProblemError, match="the checkpoint is not one of the space's model: it lacks"):
+        load_merged(tmp_path, problem.backbone)

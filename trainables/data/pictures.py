@@ -1,0 +1,150 @@
+"""Pictures as they lie on disk, and how they are read."""
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from trainables.data.images import ImageSet
+from trainables.data.preprocessing import Preprocessing
+from trainables.errors import ProblemError
+
+LARGEST_IN_MEMORY = 2 * 1024**3
+"""Bytes. A set whose pixels take more is read picture by picture when it is asked for."""
+
+_THREADS = min(8, os.cpu_count() or 1)  # PIL decodes without holding Python's lock
+
+
+class Pictures(Protocol):
+    """A sequence of pictures that are opened when they are asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def open(self, row: int) -> Image.Image:
+        """Open one. Raises ProblemError, which names it, if it cannot be read."""
+
+    def chosen(self, rows: NDArray[np.int64]) -> "Pictures":
+        """The pictures of these rows."""
+
+
+@dataclass(frozen=True)
+class FilePictures:
+    """Picture files below a folder."""
+
+    folder: str
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def open(self, row: int) -> Image.Image:
+        """Open one as RGB, turned upright as its EXIF orientation says."""
+        file = Path(self.folder, self.names[row])
+        try:
+            with Image.open(file) as picture:
+                return ImageOps.exif_transpose(picture).convert("RGB")
+        # PIL's decoders raise what they like at a damaged file, SyntaxError and struct.error among it.
+        except Exception as error:
+            reason = str(error).replace(f" {str(file)!r}", "")
+            raise ProblemError(
+                f"path: {file} cannot be read as a picture: {reason}; replace or remove it"
+            ) from error
+
+    def chosen(self, rows: NDArray[np.int64]) -> "FilePictures":
+        """The files of these rows."""
+        return replace(self, names=tuple(self.names[row] for row in rows))
+
+
+@dataclass(frozen=True)
+class DatasetPictures:
+    """The pictures of a map-style data set whose items are (PIL image, label)."""
+
+    dataset: Any  # torchvision's data sets are not typed.
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def open(self, row: int) -> Image.Image:
+        """Open one as RGB."""
+        item = int(self.rows[row])
+        try:
+            picture: Image.Image = self.dataset[item][0]
+            return picture.convert("RGB")
+        except Exception as error:
+            kind, root = type(self.dataset).__name__, self.dataset.root
+            raise ProblemError(f"path: picture {item} of {kind} in {root} cannot be read: {error}") from error
+
+    def chosen(self, rows: NDArray[np.int64]) -> "DatasetPictures":
+        """The pictures of these rows."""
+        return replace(self, rows=self.rows[rows])
+
+
+@dataclass(frozen=True)
+class LazyPixels:
+    """Pictures that are read when rows of them are asked for; it pickles without their pixels."""
+
+    pictures: Pictures
+    preprocessing: Preprocessing
+    device: str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        """Pictures (n, 3, S, S), uint8, of rows (n,). Raises ProblemError for one that cannot be read."""
+        return self.read(rows.tolist()).to(self.device)
+
+    def to(self, device: str) -> "LazyPixels":
+        """The same pictures, given on a device."""
+        return replace(self, device=device)
+
+    def read(self, rows: Iterable[int]) -> Tensor:
+        """Pictures (n, 3, S, S), uint8, in memory."""
+        wanted = list(rows)
+        pixels = torch.empty(len(wanted), 3, *[self.preprocessing.size] * 2, dtype=torch.uint8)
+
+        def fill(place: int) -> None:
+            pixels[place] = self.preprocessing.apply(self.pictures.open(wanted[place]))
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for _ in pool.map(fill, range(len(wanted))):
+                pass
+        return pixels
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Labelled pictures that have not been read.
+
+    Attributes:
+        labels: (N,), int64.
+    """
+
+    pictures: Pictures
+    labels: NDArray[np.int64] = field(repr=False)
+
+    def chosen(self, rows: NDArray[np.int64]) -> "Listed":
+        """Those of these rows."""
+        return Listed(self.pictures.chosen(rows), self.labels[rows])
+
+    def read(self, preprocessing: Preprocessing) -> ImageSet:
+        """The pictures as a model sees them: in memory, or if that is too much, read when asked for."""
+        lazy = LazyPixels(self.pictures, preprocessing)
+        count = len(self.labels)
+        small = 3 * preprocessing.size**2 * count <= LARGEST_IN_MEMORY
+        return ImageSet(lazy.read(range(count)) if small else lazy, torch.from_numpy(self.labels))
+
+
+def file_pictures(folder: Path, files: Sequence[Path | str]) -> FilePictures:
+    """Give files below a folder, or elsewhere by their whole path."""
+    return FilePictures(str(folder), tuple(os.path.relpath(file, folder) for file in files))

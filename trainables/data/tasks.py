@@ -1,0 +1,113 @@
+"""From a source section of the space to a task."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
+
+import torch
+
+from trainables.data.digits import digits
+from trainables.data.folder import open_folder
+from trainables.data.glyphs import glyph_colors, glyphs
+from trainables.data.images import ImageSet, Task, no_images
+from trainables.data.names import class_names, sentences
+from trainables.data.pictures import Listed
+from trainables.data.preprocessing import Preprocessing
+from trainables.data.shifts import shifted
+from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
+from trainables.data.torchvision_sets import open_torchvision
+from trainables.errors import ProblemError
+
+Source = Mapping[str, Any]
+"""A resolved source section of the space."""
+
+SHIPPED: dict[str, Callable[[int], Task]] = {
+    "digits": digits,
+    "glyphs": glyphs,
+    "glyph_colors": glyph_colors,
+}
+"""Data that come with the project, by the side of their images in px."""
+
+
+class OpenedSet(Protocol):
+    """Pictures on disk, looked at but not read."""
+
+    @property
+    def where(self) -> str:
+        """What it is called in messages."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Its own class names, one a label."""
+
+    @property
+    def own(self) -> Collection[str]:
+        """The splits that it comes with, or WHOLE."""
+
+    def listed(self, own: str) -> Listed:
+        """The pictures of one of them."""
+
+
+OPENED: dict[str, Callable[[Source], OpenedSet]] = {"folder": open_folder, "torchvision": open_torchvision}
+"""Data that lie on disk."""
+
+SOURCES = (*SHIPPED, *OPENED)
+
+
+def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[str] = SPLITS) -> Task:
+    """Load a task, limited and shifted as its source says, as a model wants to see it.
+
+    Args:
+        source: a resolved source section of the space.
+        splits: those that are wanted; the others are empty. A set that comes without splits, and for which
+            neither shares nor a shift are given, is all ``test`` if that alone is wanted.
+
+    Raises:
+        MissingError: the data are not on this machine.
+        ProblemError: the data do not fit what the source says, or a picture cannot be read. The message
+            begins with the setting's name.
+    """
+    kind = source["source"]
+    load = _shipped if kind in SHIPPED else _opened
+    task = load(source, preprocessing, splits)
+    return Task(
+        task.classes,
+        task.templates,
+        *(shifted(getattr(task, name), source["shift"], source["severity"]) for name in SPLITS),
+    )
+
+
+def _shipped(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
+    whole = SHIPPED[source["source"]](preprocessing.size)
+
+    def chosen(name: str) -> ImageSet:
+        if name not in splits:
+            return no_images(preprocessing.size)
+        images: ImageSet = getattr(whole, name)
+        rows = limited(images.labels.numpy(), source["limit"], source["seed"])
+        return images if len(rows) == len(images) else images.chosen(torch.from_numpy(rows))
+
+    names, templates = class_names(source, whole.classes), sentences(source, whole.templates)
+    return Task(names, templates, *map(chosen, SPLITS))
+
+
+def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
+    found = OPENED[source["source"]](source)
+    # A shifted set may be that of the task, whose training pictures must not be tested on.
+    whole_test = set(splits) == {"test"} and source["shift"] is None
+    takes = parts(found.own, source["split"], whole_test)
+    if missing := [name for name in splits if name not in takes]:
+        raise ProblemError(
+            f"path: {found.where} has only the splits {', '.join(found.own)}, and {missing[0]} is needed; "
+            "add it, or give the path of one folder of class folders, which is split by shares"
+        )
+    names, templates = class_names(source, found.classes), sentences(source)
+
+    def read(name: str) -> ImageSet:
+        if name not in splits:
+            return no_images(preprocessing.size)
+        listed = found.listed(takes[name].own)
+        listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
+        refuse_empty(name, len(listed.labels))
+        return listed.chosen(limited(listed.labels, source["limit"], source["seed"])).read(preprocessing)
+
+    return Task(names, templates, *map(read, SPLITS))

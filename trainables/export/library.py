@@ -1,0 +1,67 @@
+"""A backbone's weights and modules as the library that built it has them."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from trainables.backbones import Backbone
+from trainables.backbones.attention import SelfAttention
+from trainables.backbones.backbone import check_state
+from trainables.errors import ProblemError
+
+
+def plain_path(path: str) -> str:
+    """A module's path below the library's model, which a backbone has as its only child."""
+    return path.partition(".")[2]
+
+
+def library_model(backbone: Backbone) -> nn.Module:
+    """A copy of the model as its library builds it: attention is `nn.MultiheadAttention` again."""
+    (model,) = copy.deepcopy(backbone).children()
+    for path, module in list(model.named_modules()):
+        if isinstance(module, SelfAttention):
+            model.set_submodule(path, _multi_head(module))
+    return model.requires_grad_(False).eval()
+
+
+def _multi_head(attention: SelfAttention) -> nn.MultiheadAttention:
+    theirs = nn.MultiheadAttention(attention.proj.in_features, attention.heads, batch_first=True)
+    weights = {
+        "in_proj_weight": attention.qkv.weight,
+        "in_proj_bias": attention.qkv.bias,
+        "out_proj.weight": attention.proj.weight,
+        "out_proj.bias": attention.proj.bias,
+    }
+    theirs.load_state_dict(weights)
+    return theirs
+
+
+@torch.no_grad()
+def with_state(backbone: Backbone, state: Mapping[str, Tensor], name: str) -> Backbone:
+    """A copy of the backbone with all weights from a plain state; ``name`` says what they should be of.
+
+    Raises:
+        ProblemError: a weight is missing, left over, or of another shape.
+    """
+    own = copy.deepcopy(backbone)
+    # The tensors of a state share the memory of the parameters.
+    plain = own.plain_state()
+    try:
+        check_state(state, plain, name)
+    except ProblemError as misfit:
+        raise ProblemError(str(misfit).removeprefix("pretrained: ")) from misfit
+    for key, tensor in plain.items():
+        tensor.copy_(state[key])
+    return own
+
+
+def digest(backbone: Backbone) -> str:
+    """SHA-256 of the weights and their names, the same wherever they were loaded from."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(backbone.plain_state().items()):
+        sha.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
+        sha.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()

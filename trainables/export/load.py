@@ -1,0 +1,53 @@
+"""Reading weights from wherever they come: an exported folder, or a checkpoint of another's."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from trainables.backbones import Backbone, open_backbone
+from trainables.errors import ProblemError
+from trainables.export import adapter, merged, peft_format, trained
+from trainables.export.given import Given
+
+# What tells the formats apart: peft's folder may have an export.json too.
+_FOLDERS: dict[str, Callable[[Path, Backbone], Given]] = {
+    adapter.CARD_FILE: adapter.load_adapter,
+    peft_format.CONFIG_FILE: peft_format.load_peft,
+    trained.EXPORT_FILE: merged.load_merged,
+}
+
+
+def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Given:
+    """The model of a folder that a format's writer has written, or of a checkpoint file.
+
+    Args:
+        path: the folder or file.
+        backbone: the pre-trained model; it is not changed.
+        model: the resolved ``model`` section that it was opened from.
+
+    Raises:
+        ProblemError: there is nothing at the path, it cannot be read, or it does not fit the model.
+    """
+    try:
+        if path.is_dir():
+            return _loader(path)(path, backbone)
+        if not path.is_file():
+            raise ProblemError("there is no such folder or file")
+        return Given(open_backbone({**model, "pretrained": str(path)}))
+    except ProblemError as error:
+        text = str(error).removeprefix("pretrained: ")
+        raise ProblemError(text if str(path) in text else f"{path}: {text}") from error
+    except Exception as error:
+        # A file from elsewhere can break its reader in any way.
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ProblemError(f"{path}: cannot be read as weights of the space's model: {reason}") from error
+
+
+def _loader(folder: Path) -> Callable[[Path, Backbone], Given]:
+    for file, load in _FOLDERS.items():
+        if (folder / file).is_file():
+            return load
+    raise ProblemError(
+        f"the folder holds none of {', '.join(_FOLDERS)}; give one that `export` or peft has written, "
+        "or a checkpoint file"
+    )

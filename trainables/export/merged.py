@@ -1,0 +1,73 @@
+"""The whole model with the update in its weights, for the library that built it."""
+
+from pathlib import Path
+
+import open_clip
+from safetensors.torch import load_file
+
+from trainables.backbones import Backbone, ClipBackbone, tiny_clip, tiny_dino
+from trainables.errors import ProblemError
+from trainables.export import head as heads
+from trainables.export.given import Given
+from trainables.export.head import Head
+from trainables.export.library import with_state
+from trainables.export.trained import EXPORT_FILE, Trained, read_card, save_card, save_tensors
+from trainables.methods import BlockExpansion
+
+MODEL_FILE = "model.safetensors"
+# As open_clip looks for it in a folder that is named by `local-dir:`.
+_OPEN_CLIP_FILE = "open_clip_config.json"
+_LOCAL_FOLDER = "local-dir:"
+
+
+def write_merged(trained: Trained, folder: Path) -> None:
+    """Writes ``model.safetensors``, ``head.safetensors`` and ``export.json``.
+
+    The model is the library's own, weight by weight, and costs what the pre-trained one costs. Its own
+    classifier, if it has one, is as pre-trained; the new task's head is apart. A CLIP's folder can be named
+    in a space: ``model: {library: open_clip, name: ..., pretrained: local-dir:FOLDER}``.
+
+    Raises:
+        ProblemError: the method has added layers.
+    """
+    if isinstance(trained.method, BlockExpansion):
+        raise ProblemError(
+            "format: block_expansion has added layers, which the architecture has not; use adapter"
+        )
+    merged = trained.method.merged(0)
+    save_tensors(merged.plain_state(), folder / MODEL_FILE)
+    save_tensors(trained.head.tensors(), folder / heads.FILE)
+    if isinstance(merged, ClipBackbone):
+        _save_open_clip_config(trained, merged, folder)
+    save_card(trained.card(_load_line(trained)), folder / EXPORT_FILE)
+
+
+def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -> None:
+    pretrained, name = trained.model["pretrained"], trained.model["name"]
+    config = open_clip.get_model_config(pretrained if pretrained.startswith(_LOCAL_FOLDER) else name)
+    described = {"model_cfg": config, "preprocess_cfg": clip.clip.visual.preprocess_cfg}
+    save_card(described, folder / _OPEN_CLIP_FILE)
+
+
+def _load_line(trained: Trained) -> str:
+    library, name = trained.model["library"], trained.model["name"]
+    if name in (tiny_clip.NAME, tiny_dino.NAME):
+        model = {"library": library, "name": name, "pretrained": MODEL_FILE}
+        return f"trainables.backbones.open_backbone({model})"
+    option = "pretrained" if library == "open_clip" else "checkpoint_path"
+    return f"{library}.create_model({name!r}, {option}={MODEL_FILE!r})"
+
+
+def load_merged(folder: Path, backbone: Backbone) -> Given:
+    """The model that `write_merged` has written.
+
+    Args:
+        folder: where it is.
+        backbone: one of the same architecture, with any weights; it is not changed.
+
+    Raises:
+        ProblemError: the model is of another architecture, or of another version.
+    """
+    card = read_card(folder / EXPORT_FILE)
+    model = with_state(backbone, load_file(folder / MODEL_FILE), "the space's model")
+    return Given(model, Head.from_tensors(load_file(folder / heads.FILE)), tuple(card["classes"]))

@@ -1,0 +1,168 @@
+"""What a pack is trained to do, and how it names the class of an image."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from trainables.backbones import class_vectors
+from trainables.encoder import Encoder
+from trainables.linear_fit import fit_linear
+from trainables.problem import Problem
+
+EncodeText = Callable[[Tensor], Tensor]
+"""Features (K * M, D) of tokens (K * M, L), the members one after the other."""
+
+# Standard deviation of the weights of a fresh head, as in DINO's linear evaluation.
+_FRESH = 0.01
+
+
+class Objective(nn.Module):
+    """A loss for each of K members, and logits from their features."""
+
+    @abstractmethod
+    def loss(self, features: Tensor, labels: Tensor, encode_text: EncodeText) -> Tensor:
+        """(K,), from features (K, B, D) and labels (K, B)."""
+
+    @abstractmethod
+    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
+        """(K, N, C), from features (K, N, D)."""
+
+    def reset(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        """Starts again as at the beginning of the training."""
+
+    def fit(self, features: Tensor, labels: Tensor) -> None:
+        """Trains to the optimum on frozen features (K, N, D) of images with labels (N,)."""
+
+
+class Flyp(Objective):
+    """Finetune like you pretrain: the contrastive loss of CLIP on images and prompts of their classes.
+
+    Each image of a batch is paired with one prompt of its class, and the batch is a CLIP batch. There is no
+    head: the text tower, as it is, names the classes. Source: Goyal et al., CVPR 2023 (arXiv 2212.00638).
+    """
+
+    def __init__(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        super().__init__()
+        assert problem.prompts is not None
+        self.prompts = problem.prompts
+        self.templates = len(problem.task.templates)
+        self.logit_scale = problem.backbone.logit_scale
+        self.generators = generators
+
+    def loss(self, features: Tensor, labels: Tensor, encode_text: EncodeText) -> Tensor:
+        """(K,): mean of the cross entropies from images to prompts and from prompts to images."""
+        size, batch = labels.shape
+        chosen = torch.stack(
+            [torch.randint(self.templates, (batch,), generator=g) for g in self.generators]
+        ).to(labels.device)
+        tokens = self.prompts.tokens[(labels * self.templates + chosen).flatten()]
+        images = F.normalize(features, dim=-1)
+        texts = F.normalize(encode_text(tokens).unflatten(0, (size, batch)), dim=-1)
+        similar = self.logit_scale * images @ texts.mT
+        pairs = torch.arange(batch, device=labels.device).repeat(size)
+        both = [F.cross_entropy(s.flatten(0, 1), pairs, reduction="none") for s in (similar, similar.mT)]
+        return (both[0] + both[1]).view(size, batch).mean(dim=1) / 2
+
+    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
+        """Scaled cosines to the class vectors of the text tower as it is."""
+        classes = class_vectors(encoder.texts(self.prompts), self.templates)
+        return self.logit_scale * F.normalize(features, dim=-1) @ classes.mT
+
+
+class CrossEntropy(Objective):
+    """Cross entropy of a linear head."""
+
+    def loss(self, features: Tensor, labels: Tensor, encode_text: EncodeText) -> Tensor:
+        """(K,): mean over the batch."""
+        each = F.cross_entropy(self.head(features).flatten(0, 1), labels.flatten(), reduction="none")
+        return each.view_as(labels).mean(dim=1)
+
+    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
+        """The head's."""
+        return self.head(features)
+
+    @abstractmethod
+    def head(self, features: Tensor) -> Tensor:
+        """(K, N, D) -> (K, N, C)."""
+
+
+class PromptHead(CrossEntropy):
+    """A head that starts as the class prompts: the scaled cosine to an unnormalised class vector.
+
+    Attributes:
+        weight: (K, C, D).
+    """
+
+    def __init__(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        super().__init__()
+        self.logit_scale = problem.backbone.logit_scale
+        self.weight = nn.Parameter(problem.class_vectors.repeat(len(generators), 1, 1))
+
+    @torch.no_grad()
+    def reset(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        """The class prompts."""
+        self.weight.copy_(problem.class_vectors)
+
+    def head(self, features: Tensor) -> Tensor:
+        """The scaled cosine of a feature and an unnormalised class vector."""
+        return self._inputs(features) @ self.weight.mT
+
+    def _inputs(self, features: Tensor) -> Tensor:
+        return self.logit_scale * F.normalize(features, dim=-1)
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, labels: Tensor) -> None:
+        """Multinomial logistic regression on the scaled unit features, without a bias."""
+        for k, inputs in enumerate(self._inputs(features)):
+            self.weight[k] = fit_linear(inputs, labels, self.weight.shape[1], bias=False)[0]
+
+
+class FreshHead(CrossEntropy):
+    """A linear head that knows nothing at the start.
+
+    Attributes:
+        weight: (K, C, D), normal with a standard deviation of 0.01.
+        bias: (K, C), zero.
+    """
+
+    def __init__(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        super().__init__()
+        classes, device = len(problem.task.classes), problem.backbone.mean.device
+        shape = (len(generators), classes, problem.backbone.feature_size)
+        self.weight = nn.Parameter(torch.empty(shape, device=device))
+        self.bias = nn.Parameter(torch.empty(shape[:2], device=device))
+        self.reset(problem, generators)
+
+    @torch.no_grad()
+    def reset(self, problem: Problem, generators: Sequence[Generator]) -> None:
+        """Draws the weights."""
+        drawn = [torch.randn(self.weight.shape[1:], generator=g) for g in generators]
+        self.weight.copy_(_FRESH * torch.stack(drawn))
+        self.bias.zero_()
+
+    def head(self, features: Tensor) -> Tensor:
+        """w f + b."""
+        return features @ self.weight.mT + self.bias[:, None]
+
+    @torch.no_grad()
+    def fit(self, features: Tensor, labels: Tensor) -> None:
+        """Multinomial logistic regression on the features."""
+        for k, inputs in enumerate(features):
+            self.weight[k], self.bias[k] = fit_linear(inputs, labels, self.weight.shape[1])
+
+
+def make_objective(
+    problem: Problem, objective: str, head: str | None, generators: Sequence[Generator]
+) -> Objective:
+    """The objective of a space's ``training.objective`` and ``training.head``.
+
+    Without a word on the head it starts as the class prompts where the model can read them.
+    """
+    if objective == "flyp":
+        return Flyp(problem, generators)
+    if (head or ("prompts" if problem.prompts else "fresh")) == "prompts":
+        return PromptHead(problem, generators)
+    return FreshHead(problem, generators)

@@ -1,0 +1,42 @@
+"""A linear classifier that is fitted anew on the features."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trainables.backbones import Backbone
+from trainables.data import ImageSet, load_task
+from trainables.encoder import Encoder
+from trainables.linear_fit import fit_linear
+from trainables.probes.probe import ClassificationProbe
+
+
+class LinearProbe(ClassificationProbe):
+    """Accuracy of a linear probe: logistic regression on the features of the train split.
+
+    Fitted by L-BFGS with an L2 penalty, as Radford et al., 2021 (CLIP), section 3.2; on features of mean 0
+    and deviation 1 over the train split, as He et al., 2022 (MAE), appendix A.1, so that the penalty means
+    the same for every model.
+    """
+
+    @classmethod
+    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+        """The probe with the data of a resolved source."""
+        return cls(name, load_task(source, backbone.preprocessing))
+
+    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
+        """Logits (K, N, C), each model's by its own fit."""
+        pairs = zip(encoder.images(images), encoder.images(self.task.train), strict=True)
+        return torch.stack([self._fitted(features, train) for features, train in pairs])
+
+    def _fitted(self, features: Tensor, train: Tensor) -> Tensor:
+        mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
+        deviation = deviation.where(deviation > 0, 1)
+        inputs = (train - mean) / deviation
+        if not torch.isfinite(inputs).all():
+            return features.new_full((len(features), len(self.task.classes)), torch.nan)
+        weight, bias = fit_linear(inputs, self.task.train.labels, len(self.task.classes))
+        return F.linear((features - mean) / deviation, weight, bias)
