@@ -1,17 +1,21 @@
 """What a model, a method, an objective and a probe ask of each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from search_spaces.baseline import Baseline, BaselineRun
+from search_spaces.data import Probe
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import METHODS, Method
+from search_spaces.search import Domain
 from search_spaces.training import Training
 
 _READS_TEXT = {"open_clip": True, "timm": False}
 _ASK_FOR_TEXT = ("zero_shot", "retrieval")
+_AGREED_ON = ("training.objective", "training.head")
 
 
 class Disagreement(NamedTuple):
@@ -47,6 +51,25 @@ def method_disagreements(library: str | None, method: Method, training: Training
         yield Disagreement("method.name", text)
 
 
+def searched_disagreements(
+    library: str | None, method: Method, training: Training, parameters: Mapping[str, Domain]
+) -> Iterator[Mistake]:
+    """The same for the values that are searched; what the space says without them is not said again."""
+    said = {text for _, text in method_disagreements(library, method, training)}
+    searched = [path for path in _AGREED_ON if path in parameters]
+    for ends in product(*(parameters[path].ends() for path in searched)):
+        chosen = {path.split(".")[1]: value for path, (_, value) in zip(searched, ends, strict=True)}
+        try:
+            changed = Training.model_validate({**training.dump(), **chosen})
+        except ValidationError:
+            continue
+        for path, text in method_disagreements(library, method, changed):
+            if text not in said:
+                said.add(text)
+                where = searched.index(path) if path in searched else 0
+                yield Mistake(("search", "parameters", searched[where], *ends[where][0]), text)
+
+
 def baseline_disagreements(
     library: str | None, place: int, baseline: Baseline, training: Training
 ) -> Iterator[Mistake]:
@@ -64,7 +87,7 @@ def baseline_disagreements(
 def probe_disagreements(library: str | None, probes: Sequence[Mapping[str, Any]]) -> Iterator[Mistake]:
     """Probes that ask the model for what it has not."""
     for place, probe in enumerate(probes):
-        score = probe.get("score")
+        score = probe.get("score", Probe.model_fields["score"].default)
         here: Path = ("data", "probes", place, "score")
         if library is not None and not _READS_TEXT[library] and score in _ASK_FOR_TEXT:
             text = f"{score} needs a text tower, which a {library} model has not; use knn, linear or head"

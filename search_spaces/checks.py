@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from search_spaces.agreement import baseline_disagreements, method_disagreements, probe_disagreements
+from search_spaces.agreement import (
+    baseline_disagreements,
+    method_disagreements,
+    probe_disagreements,
+    searched_disagreements,
+)
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import METHODS, PACKABLE_METHODS, Gated, Method, closed_start
@@ -64,6 +69,9 @@ def _agreement(sections: Sections) -> Iterator[Mistake]:
     if sections.method is not None:
         for path, text in method_disagreements(sections.library, sections.method, sections.training):
             yield Mistake(tuple(path.split(".")), text)
+        yield from searched_disagreements(
+            sections.library, sections.method, sections.training, sections.parameters
+        )
     for place, baseline in sections.baselines.items():
         yield from baseline_disagreements(sections.library, place, baseline, sections.training)
 

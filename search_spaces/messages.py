@@ -88,7 +88,7 @@ def _located(details: ErrorDetails, root: type[BaseModel]) -> tuple[Path, str]:
 
 def _without_tags(loc: Path) -> Path:
     """The path in the file: pydantic names the chosen member of a union too."""
-    if loc[:1] == ("method",):
+    if loc[:1] == ("method",) and loc[1:2] and loc[1] in METHODS:
         return loc[:1] + loc[2:]
     return tuple(step for step in loc if step not in (RANGE, CHOICES))
 

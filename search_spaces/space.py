@@ -93,12 +93,12 @@ class Space(Part):
         }
 
     def with_values(self, values: Mapping[str, Any]) -> "Space":
-        """The space with the values at their dotted paths, such as a trial's.
+        """The space of one trial: with the values at their dotted paths, without the baselines.
 
         Raises:
             SpaceError: a path does not exist or does not take its value.
         """
-        return _changed(self.dump(), values)
+        return _changed(self.dump() | {"baselines": []}, values)
 
     def for_baseline(self, label: str) -> "Space":
         """The space in which a run of a baseline is the method: its own defaults, its changes, no search.

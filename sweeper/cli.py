@@ -121,7 +121,7 @@ def list_() -> None:
     """Show the sweeps in this working directory."""
     from sweeper.folders import SweepFolder, names
     from sweeper.progress import sweep_line
-    from sweeper.runner import open_study
+    from sweeper.study import open_study
 
     for name in names():
         try:
@@ -138,7 +138,7 @@ def status(name: Name, storage: Storage = None) -> None:
     from sweeper.folders import SweepFolder
     from sweeper.progress import sweep_line, under_way
     from sweeper.report import front_table
-    from sweeper.runner import open_study
+    from sweeper.study import open_study
 
     record = open_study(name, SweepFolder(name).storage(storage)).record()
     console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
@@ -152,7 +152,7 @@ def report(name: Name, storage: Storage = None) -> None:
     """Write a sweep's report again, also while it runs."""
     from sweeper.folders import SweepFolder
     from sweeper.outcome import write_outcome
-    from sweeper.runner import open_study
+    from sweeper.study import open_study
 
     folder = SweepFolder(name)
     outcome = write_outcome(open_study(name, folder.storage(storage)), folder)

@@ -9,8 +9,7 @@ from sweeper.errors import UserError
 from sweeper.folders import SweepFolder
 from sweeper.front import recommended
 from sweeper.records import SweepRecord, TrialRecord
-from sweeper.runner import open_study
-from sweeper.study import SweepStudy
+from sweeper.study import SweepStudy, open_study
 from trainables import checkpoint
 from trainables.export import FORMATS, Trained
 from trainables.problem import Problem, open_problem
@@ -38,7 +37,8 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
     folder = SweepFolder(name)
     study = open_study(name, folder.storage(storage))
     chosen = choose(study.record(), trial)
-    trained = restored(space_of(study, chosen), folder.trial(chosen.key), chosen)
+    space = space_of(study, chosen)
+    trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key), chosen)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
@@ -85,21 +85,32 @@ def space_of(study: SweepStudy, run: TrialRecord) -> Space:
     return study.space.with_values(run.parameters)
 
 
-def restored(space: Space, folder: Path, run: TrialRecord) -> Trained:
+def restored(problem: Problem, space: Space, folder: Path, run: TrialRecord) -> Trained:
     """The trial as its training left it.
 
     Raises:
         UserError: its checkpoint is not on this machine.
-        ProblemError: the model or the task's data cannot be had.
     """
     resolved = space.dump()
-    training = Training(_without_tests(resolved), [resolved])
+    training = Training(problem, [resolved])
     if training.epochs:
         saved = checkpoint.read(folder)
         if saved is None:
             raise UserError(f"--trial {run.label}: its weights are not here, there is no {folder}")
         checkpoint.restore(training, 0, saved)
     return Trained(training, resolved["model"], run.metrics)
+
+
+def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> dict[str, Path]:
+    """Writes what every trial of the front has learned; folders, by their place among the artifacts."""
+    written = {}
+    runs = {trial.key: trial for trial in study.record().trials}
+    for key in study.record().front:
+        to = folder.path / "adapters" / key
+        to.mkdir(parents=True, exist_ok=True)
+        FORMATS["adapter"](restored(problem, space_of(study, runs[key]), folder.trial(key), runs[key]), to)
+        written[f"adapters/{key}"] = to
+    return written
 
 
 def _without_tests(space: dict[str, object]) -> Problem:

@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: the record, the report, the front's adapters."""
+"""What a sweep leaves behind: the record and the report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from sweeper.front import recommended
 from sweeper.records import SweepRecord
 from sweeper.report import write_report
 from sweeper.study import SweepStudy
-from trainables import checkpoint
 
 
 @dataclass(frozen=True)
@@ -20,13 +19,11 @@ class Outcome:
     Attributes:
         page: the report's ``index.html``.
         reproduce: the command that trains the recommended trial again; None if no trial met the budget.
-        artifacts: files and folders worth keeping, by their place in the parent run.
     """
 
     record: SweepRecord
     page: Path
     reproduce: str | None
-    artifacts: Mapping[str, Path]
 
 
 def write_outcome(study: SweepStudy, folder: SweepFolder) -> Outcome:
@@ -37,8 +34,7 @@ def write_outcome(study: SweepStudy, folder: SweepFolder) -> Outcome:
     if best is not None:
         reproduce = f"python -m sweeper run {_write_recommended(study, folder, best.parameters, best.key)}"
     page = write_report(record, folder.report, recommended_command=reproduce)
-    adapters = {f"adapters/{key}": checkpoint.write_adapter(folder.trial(key)) for key in record.front}
-    return Outcome(record, page, reproduce, {"report": folder.report, **adapters})
+    return Outcome(record, page, reproduce)
 
 
 def _write_recommended(
@@ -48,7 +44,6 @@ def _write_recommended(
     space = study.space.with_values(values).dump()
     space["sweep"] = f"{study.name}-{key}"
     space["search"] |= {"trials": 1, "parameters": {}}
-    space["baselines"] = []
     path = folder.report / "recommended.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(parse_space(space).to_yaml())

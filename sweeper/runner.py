@@ -19,6 +19,7 @@ from search_spaces import Space
 from sweeper.callback import SweepCallback
 from sweeper.cluster import LOCAL, cluster, slots
 from sweeper.errors import UserError
+from sweeper.export import front_adapters
 from sweeper.fit import check_fit
 from sweeper.folders import SweepFolder
 from sweeper.outcome import Outcome, write_outcome
@@ -27,7 +28,7 @@ from sweeper.progress import Progress
 from sweeper.reference import known_reference
 from sweeper.searcher import PackSearcher
 from sweeper.storage import mend_journal, open_storage
-from sweeper.study import SweepStudy
+from sweeper.study import SweepStudy, open_study
 from sweeper.tracking import Tracker
 from trainables import checkpoint
 from trainables.fine_tune import FineTune
@@ -98,18 +99,6 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
             return _run(study, problem, folder, around)
 
 
-def open_study(name: str, url: str | None) -> SweepStudy:
-    """The study of an existing sweep.
-
-    Raises:
-        UserError: there is none in that storage.
-    """
-    storage = open_storage(url, SweepFolder(name).journal)
-    if not SweepStudy.exists(name, storage):
-        raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
-    return SweepStudy(name, storage)
-
-
 def _refuse_existing(folder: SweepFolder, storage: BaseStorage) -> None:
     if SweepStudy.exists(folder.name, storage) or folder.has_trials:
         raise UserError(
@@ -151,7 +140,8 @@ def _run(study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surro
         status = "FINISHED"
     finally:
         outcome = write_outcome(study, folder)
-        tracker.close(outcome.record, status, outcome.artifacts)
+        artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
+        tracker.close(outcome.record, status, artifacts)
     return outcome
 
 

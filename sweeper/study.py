@@ -9,8 +9,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, parse_space, suggest
+from sweeper.errors import UserError
+from sweeper.folders import SweepFolder
 from sweeper.records import State, SweepRecord, TrialRecord
 from sweeper.samplers import make_sampler
+from sweeper.storage import open_storage
 
 Role = Literal["trial", "baseline"]
 Report = Mapping[str, Any]
@@ -231,6 +234,18 @@ class SweepStudy:
             parameters=run.varied,
             **_told(trial),
         )
+
+
+def open_study(name: str, url: str | None) -> SweepStudy:
+    """The study of an existing sweep.
+
+    Raises:
+        UserError: there is none in that storage.
+    """
+    storage = open_storage(url, SweepFolder(name).journal)
+    if not SweepStudy.exists(name, storage):
+        raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
+    return SweepStudy(name, storage)
 
 
 def _study_names(sweep: str) -> dict[Role, str]:

@@ -14,7 +14,6 @@ from torch import Tensor
 from trainables.training import Training
 
 FILE = "checkpoint.safetensors"
-ADAPTER_FILE = "adapter.safetensors"
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,3 @@ def read(folder: Path) -> Checkpoint | None:
         state = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return Checkpoint(tensors, state["epoch"], state["history"])
-
-
-def write_adapter(folder: Path) -> Path:
-    """What the folder's trial has learned, without what only training needs, in a file beside it."""
-    saved = read(folder)
-    assert saved is not None, f"no checkpoint in {folder}"
-    learned = {name: t for name, t in saved.tensors.items() if name.startswith(("trained/", "decided/"))}
-    _save(learned, folder / ADAPTER_FILE)
-    return folder / ADAPTER_FILE

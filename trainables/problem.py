@@ -114,8 +114,7 @@ def _shifted(source: Mapping[str, Any], backbone: Backbone, task: Task | None) -
     shifted = load_task(source, backbone.preprocessing, splits)
     if task is not None and shifted.classes != task.classes:
         theirs, ours = set(shifted.classes), set(task.classes)
-        differ = ", ".join(sorted(theirs ^ ours)[:4]) or "their order"
-        raise ProblemError(
-            f"source: the classes are not those of data.id, which has {len(ours)}: {differ} differ"
-        )
+        names = ", ".join(sorted(theirs ^ ours)[:4])
+        differ = f"{names} differ" if names else "their order differs"
+        raise ProblemError(f"source: the classes are not those of data.id, which has {len(ours)}: {differ}")
     return shifted.test

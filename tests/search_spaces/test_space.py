@@ -54,7 +54,7 @@ def test_the_shipped_space_says_what_it_is_for(space: Space) -> None:
     ]
     assert space.budget.count(32) == 2
     assert space.packable
-    assert [b.label for b in space.baselines] == ["zero_shot", "linear", "full", "lora"]
+    assert [b.label for b in space.baselines] == ["zero_shot", "linear", "full", "block_expansion", "lora"]
 
 
 def test_parse_space_names_every_mistake(space: Space) -> None:

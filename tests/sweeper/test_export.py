@@ -43,10 +43,12 @@ def test_the_recommended_trial_measures_as_it_did(finished: Workplace, tmp_path:
 
 
 def test_trials_and_baselines_are_named(finished: Workplace, tmp_path: Path) -> None:
-    export(finished, tmp_path / "trial", "--format", "adapter", "--trial", "2")
-    card = json.loads((tmp_path / "trial" / "adapter.json").read_text())
-    assert card["training"]["lr"] == 4e-3 and card["method"]["name"] == "selective_lora"
-    assert card["metrics"]["id_accuracy"] == pytest.approx(trials(finished).loc["trial-0002", "id_accuracy"])
+    for trial in trials(finished).query("role == 'trial' and state == 'complete'").itertuples():
+        to = tmp_path / trial.Index
+        export(finished, to, "--format", "adapter", "--trial", str(trial.label))
+        card = json.loads((to / "adapter.json").read_text())
+        assert card["method"]["name"] == "selective_lora"
+        assert card["metrics"]["loss"] == pytest.approx(trial.loss)
 
     for label in ("zero_shot", "linear"):
         export(finished, tmp_path / label, "--format", "merged", "--trial", label)
@@ -63,14 +65,13 @@ def test_a_merged_model_is_one_that_a_space_can_name(finished: Workplace, tmp_pa
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(finished: Workplace, tmp_path: Path) -> None:
     to = tmp_path / "to"
-    there = "0, 2, zero_shot, linear"
+    frame = trials(finished)
+    there = ", ".join(frame.query("state == 'complete'").label)
+    (failed,) = frame.query("state == 'failed'").label
     refusals = {
         ("--trial", "7"): f"--trial 7: there is none; there are {there}",
-        ("--trial", "1"): f"--trial 1: it is failed; complete are {there}",
-        (
-            "--trial",
-            "linear",
-        ): "format: linear has no low-rank updates, which peft needs; use merged or adapter",
+        ("--trial", failed): f"--trial {failed}: it is failed; complete are {there}",
+        ("--trial", "linear"): "format: linear has no low-rank updates, which peft needs; use merged",
     }
     for arguments, text in refusals.items():
         assert text in export(finished, to, "--format", "peft", *arguments, status=2)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import ks_2samp
 from torch import Generator, Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2.functional import horizontal_flip, resized_crop
@@ -26,7 +27,7 @@ def pictures() -> Tensor:
 
 
 def edges(boxes: Tensor) -> Tensor:
-    """(N, 4): left, top, right, bottom of the affine maps' parts, in pixels; mirrored ones have left > right."""
+    """(N, 4): left, top, right, bottom of the maps' parts, in pixels; mirrored ones have left > right."""
     half, centre = boxes.diagonal(dim1=1, dim2=2), boxes[:, :, 2]
     return (torch.cat([centre - half, centre + half], dim=1) + 1) * SIZE / 2
 
@@ -77,7 +78,7 @@ def test_a_flip_alone_mirrors_half_of_the_pictures(pictures: Tensor) -> None:
 
 
 @pytest.mark.parametrize("crop", [0.08, 0.5, 0.9])
-def test_parts_are_as_large_and_as_narrow_as_torchvisions(crop: float) -> None:
+def test_parts_are_as_large_and_no_narrower_than_is_asked(crop: float) -> None:
     left, top, right, bottom = edges(_boxes(4000, crop, False, *generators(0))).T / SIZE
     assert min(left.min(), top.min()) > -1e-5 and max(right.max(), bottom.max()) < 1 + 1e-5
     width, height = right - left, bottom - top
@@ -87,12 +88,24 @@ def test_parts_are_as_large_and_as_narrow_as_torchvisions(crop: float) -> None:
     assert (area.sort().values - even).abs().max() < 0.05 * (1 - crop)
     assert (width / height).min() > 0.75 - 1e-3 and (width / height).max() < 4 / 3 + 1e-3
 
+
+def test_parts_are_distributed_as_torchvisions() -> None:
+    """Where torchvision draws no part again because it is too long for the picture."""
+    boxes = edges(_boxes(4000, 0.08, False, *generators(0))) / SIZE
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        canvas = torch.empty(3, 2000, 2000)
-        theirs = [RandomResizedCrop.get_params(canvas, [crop, 1.0], [3 / 4, 4 / 3]) for _ in range(2000)]
-    assert area.mean().item() == pytest.approx(np.mean([h * w / 4e6 for _, _, h, w in theirs]), abs=0.05)
-    assert left.mean().item() == pytest.approx(np.mean([x / 2e3 for _, x, _, _ in theirs]), abs=0.03)
+        canvas = torch.empty(3, 4000, 4000)
+        drawn = [RandomResizedCrop.get_params(canvas, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
+    theirs = torch.tensor([[x, y, x + w, y + h] for y, x, h, w in drawn]) / 4000
+
+    def described(parts: Tensor) -> Tensor:
+        left, top, right, bottom = parts.T
+        width, height = right - left, bottom - top
+        each = torch.stack([width * height, width / height, left / (1 - width), top / (1 - height)])
+        return each[:, width * height < 0.74]
+
+    for mine, reference in zip(described(boxes), described(theirs), strict=True):
+        assert ks_2samp(mine.numpy(), reference.numpy()).pvalue > 0.01
 
 
 def test_the_same_generator_gives_the_same_pictures_and_another_one_others(pictures: Tensor) -> None:

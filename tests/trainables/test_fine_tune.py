@@ -10,8 +10,8 @@ import pytest
 
 from trainables import Problem, Training, checkpoint
 from trainables.backbones import Backbone
-from trainables.fine_tune import FineTune
 from trainables.encoder import Encoder
+from trainables.fine_tune import FineTune
 from trainables.measures import Split
 from trainables.probes import Probe
 from trainables.training import best_device

@@ -41,12 +41,13 @@ def batch(problem: Problem, members: int) -> tuple[Tensor, Tensor]:
     return train.pixels.repeat(members, 1, 1, 1), train.labels.repeat(members, 1)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", STARTS_AS_PRE_TRAINED)
 def test_retention_costs_nothing_at_the_start(
-    any_problem: Problem, make_space: MakeSpace, name: str
+    any_problem: Problem, make_space: MakeSpace, name: str, precision: str
 ) -> None:
-    with_it = pack(any_problem, *(make_space(name, retention=weight) for weight in WEIGHTS))
-    without = pack(any_problem, *(make_space(name) for _ in WEIGHTS))
+    with_it = pack(any_problem, *(make_space(name, retention=w, precision=precision) for w in WEIGHTS))
+    without = pack(any_problem, *(make_space(name, precision=precision) for _ in WEIGHTS))
     images = batch(any_problem, len(WEIGHTS))
     assert torch.equal(with_it.loss(*images, 0), without.loss(*images, 0))
 

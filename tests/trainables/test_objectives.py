@@ -115,7 +115,7 @@ def test_a_text_tower_that_is_left_alone_is_not_run_again(problem: Problem, make
     ("name", "settings"), [("lora", {}), ("selective_lora", {"lambda": 0.0}), ("taps", {"lambda": 0.0})]
 )
 def test_flyp_learns(problem: Problem, make_space: MakeSpace, name: str, settings: dict[str, Any]) -> None:
-    space = make_space(name, {**BOTH, **settings}, objective="flyp", epochs=6, batch_size=24, lr=2e-2)
+    space = make_space(name, {**BOTH, **settings}, objective="flyp", epochs=12, batch_size=24, lr=2e-2)
     training = Training(problem, [space])
     losses = [training.run_epoch()[0]["loss"] for _ in range(training.epochs)]
     assert losses[-1] < 0.95 * losses[0]

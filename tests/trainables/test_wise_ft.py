@@ -14,7 +14,16 @@ from trainables.wise_ft import SHARES, wise_ft_curves
 
 MakeSpace = Callable[..., dict[str, Any]]
 
-NAMES = ("full", "lora", "selective_lora", "taps", "top_k", "block_expansion", "random_blocks", "largest_norm")
+NAMES = (
+    "full",
+    "lora",
+    "selective_lora",
+    "taps",
+    "top_k",
+    "block_expansion",
+    "random_blocks",
+    "largest_norm",
+)
 MODEL_METRICS = ("probe", "retained", "forgetting")
 
 

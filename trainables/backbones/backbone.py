@@ -160,13 +160,15 @@ def check_state(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: 
     """Says in one line why a checkpoint does not fit an architecture.
 
     Raises:
-        ProblemError: a weight is missing, left over, or of another shape.
+        ProblemError: a weight is missing, left over, of another shape, or no tensor.
     """
     missing, extra = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing or extra:
         what = f"lacks {_some(missing)}" if missing else f"has {_some(extra)}, which the model has not"
         raise ProblemError(f"pretrained: the checkpoint is not one of {name}: it {what}")
     for key, tensor in ours.items():
+        if not isinstance(theirs[key], Tensor):
+            raise ProblemError(f"pretrained: the checkpoint is not one of {name}: its {key} is no tensor")
         if theirs[key].shape != tensor.shape:
             shapes = f"{list(theirs[key].shape)}, the model's {list(tensor.shape)}"
             raise ProblemError(f"pretrained: the checkpoint is not one of {name}: its {key} is {shapes}")

@@ -26,6 +26,8 @@ Tokenizer = Callable[[Sequence[str]], Tensor]
 
 _OWN_PATHS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.c_fc", "fc2": "mlp.c_proj"}
 _LOCAL_FOLDER = "local-dir:"
+# How open_clip and others call the weights in such a folder, in the order of open_clip's preference.
+_FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
 # Sentences in one pass of the text tower, where no gradient is wanted.
 _SENTENCES = 512
 
@@ -226,25 +228,31 @@ def _from_folder(name: str, pretrained: str) -> ClipBackbone:
     folder = Path(pretrained.removeprefix(_LOCAL_FOLDER)).expanduser()
     if not (folder / "open_clip_config.json").is_file():
         raise MissingError(f"pretrained: there is no open_clip_config.json in {folder}")
+    files = [folder / file for file in _FOLDER_WEIGHTS if (folder / file).is_file()]
+    if not files:
+        raise MissingError(f"pretrained: there are no weights in {folder}, such as {_FOLDER_WEIGHTS[0]}")
     source = f"{_LOCAL_FOLDER}{folder}"
     try:
         config = json.loads((folder / "open_clip_config.json").read_text())
         known = {k: v for k, v in open_clip.get_model_config(name).items() if k in ("vision_cfg", "text_cfg")}
         if any(config["model_cfg"][part].get(k) != v for part in known for k, v in known[part].items()):
             raise ProblemError(f"pretrained: the model in {folder} is not a {name}")
-        model = open_clip.create_model(source, require_pretrained=True)
+        with quietly():
+            model = open_clip.create_model(source, load_weights=False)
         tokenizer = open_clip.get_tokenizer(source)
     except ProblemError:
         raise
     except Exception as error:
         raise ProblemError(f"pretrained: {folder} does not load as {name}: {reason(error)}") from error
+    _load(model, name, str(files[0]))
     if name == tiny_clip.NAME:
         tokenizer = tiny_clip.open_tokenizer()
     return _wrapped(model, tokenizer, dict(model.visual.preprocess_cfg))
 
 
 def _is_path(pretrained: str) -> bool:
-    return "/" in pretrained or Path(pretrained).suffix in (".pt", ".pth", ".safetensors", ".bin")
+    suffixes = (".pt", ".pth", ".safetensors", ".bin")
+    return "/" in pretrained or pretrained.startswith(_LOCAL_FOLDER) or Path(pretrained).suffix in suffixes
 
 
 def _check_name(name: str) -> None:

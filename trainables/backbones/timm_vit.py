@@ -120,7 +120,7 @@ def _loaded(name: str, pretrained: str, vit: Any) -> Any:
     if not Path(pretrained).is_file():
         raise MissingError(f"pretrained: there is no file '{pretrained}'; give a checkpoint's path, or 'hub'")
     try:
-        theirs = load_state_dict(pretrained)
+        theirs = load_state_dict(pretrained, weights_only=True)
     except Exception as error:
         raise ProblemError(
             f"pretrained: '{pretrained}' cannot be read as a checkpoint: {reason(error)}"

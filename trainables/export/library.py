@@ -1,7 +1,6 @@
 """A backbone's weights and modules as the library that built it has them."""
 
 import copy
-import hashlib
 from collections.abc import Mapping
 
 import torch
@@ -56,12 +55,3 @@ def with_state(backbone: Backbone, state: Mapping[str, Tensor], name: str) -> Ba
     for key, tensor in plain.items():
         tensor.copy_(state[key])
     return own
-
-
-def digest(backbone: Backbone) -> str:
-    """SHA-256 of the weights and their names, the same wherever they were loaded from."""
-    sha = hashlib.sha256()
-    for name, tensor in sorted(backbone.plain_state().items()):
-        sha.update(f"{name} {list(tensor.shape)} {tensor.dtype}".encode())
-        sha.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()

@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from trainables.backbones import Backbone
 from trainables.errors import ProblemError
 from trainables.export.head import Head
-from trainables.export.library import digest
+from trainables.fingerprint import fingerprint
 from trainables.methods import Method
 from trainables.methods.blocks import Block, BlockMethod
 from trainables.training import Training
@@ -62,7 +62,7 @@ class Trained:
             "version": VERSION,
             "load": load,
             "model": dict(self.model),
-            "base_sha256": digest(problem.backbone),
+            "base_sha256": fingerprint(problem.backbone),
             "method": dict(space["method"]),
             "training": dict(space["training"]),
             "active_blocks": list(self.method.active_blocks()[0]),
@@ -77,7 +77,7 @@ class Trained:
 def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes tensors by name, as those libraries expect that read PyTorch's weights from safetensors."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, {"format": "pt"})
+    path.write_bytes(save(plain, {"format": "pt"}))
 
 
 def save_card(card: Mapping[str, Any], path: Path) -> None:
@@ -103,7 +103,7 @@ def check_base(card: Mapping[str, Any], backbone: Backbone) -> None:
     Raises:
         ProblemError: it has other weights.
     """
-    if card["base_sha256"] != digest(backbone):
+    if card["base_sha256"] != fingerprint(backbone):
         model = card["model"]
         raise ProblemError(
             f"it was trained on other weights than the space's model.pretrained; those were "

@@ -86,7 +86,7 @@ def test_the_figures_that_ship_are_those_of_the_weights_that_ship(reached: Reach
     assert written.keys() == reached.keys()
     for what, sources in reached.items():
         for source, splits in sources.items():
-            assert written[what][source] == pytest.approx(splits, abs=0.6)  # two images of 360, as above
+            assert written[what][source] == pytest.approx(splits, abs=0.6)  # two of 360, as processors differ
 
 
 def test_the_glyph_figure_is_what_sklearns_neighbours_vote(model: VisionTransformer) -> None:

@@ -54,9 +54,7 @@ def test_the_blocks_that_were_drawn_are_pefts_lora_and_no_other(
     (active,) = method.active_blocks()
     fork = any_backbone.fork()
     paths = {name: fork.linears[name] for name in active}
-    peft = inject_adapter_in_model(
-        LoraConfig(r=2, lora_alpha=2, target_modules=list(paths.values())), fork
-    )
+    peft = inject_adapter_in_model(LoraConfig(r=2, lora_alpha=2, target_modules=list(paths.values())), fork)
     placed = dict(zip(method.blocks, method.placed, strict=True))
     with torch.no_grad():
         for name, path in paths.items():
@@ -144,7 +142,9 @@ def test_the_second_run_is_a_run_of_its_own(
     state = training.generators[0].get_state()
     second = [training.run_epoch()[0] for _ in range(EPOCHS)]
 
-    alone = Training(any_problem, [make_space("random_blocks", norm_space["method"], **norm_space["training"])])
+    alone = Training(
+        any_problem, [make_space("random_blocks", norm_space["method"], **norm_space["training"])]
+    )
     alone.generators[0].set_state(state)
     for block in alone.learner.method.placed:
         block.reset(alone.generators)

@@ -25,9 +25,7 @@ class SplitProjection(nn.Module):
     def __init__(self, qkv: nn.Linear) -> None:
         super().__init__()
         self.q, self.k, self.v = (nn.Linear(qkv.in_features, qkv.out_features // 3) for _ in PARTS)
-        for layer, weight, bias in zip(
-            self.children(), qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True
-        ):
+        for layer, weight, bias in zip(self.children(), qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True):
             layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,16 +44,12 @@ def peft_model(
             assert isinstance(qkv, nn.Linear)
             fork.set_submodule(path, SplitProjection(qkv))
         paths = {block: f"{path}.{block[-1]}" for block, path in paths.items()}
-    config = LoraConfig(
-        r=settings["rank"], lora_alpha=settings["alpha"], target_modules=list(paths.values())
-    )
+    config = LoraConfig(r=settings["rank"], lora_alpha=settings["alpha"], target_modules=list(paths.values()))
     peft = inject_adapter_in_model(config, fork)
     return peft, {block: peft.get_submodule(path) for block, path in paths.items()}
 
 
-@pytest.mark.parametrize(
-    "kinds", [KINDS, ("q", "v"), ("k",), ("q", "k", "v")], ids="-".join
-)
+@pytest.mark.parametrize("kinds", [KINDS, ("q", "v"), ("k",), ("q", "k", "v")], ids="-".join)
 def test_each_member_is_pefts_lora(
     any_backbone: Backbone,
     make_pack: MakePack,

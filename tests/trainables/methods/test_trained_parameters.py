@@ -25,8 +25,8 @@ def vit_base() -> TimmBackbone:
 
 LORA = {"blocks": ("q", "v")}
 
-# Bafghi et al. (arXiv 2404.17245), its table on CIFAR-100; in units of the last printed digit. Their counts of
-# LoRA have the head twice.
+# Bafghi et al. (arXiv 2404.17245), the table on CIFAR-100: number and unit as printed, and how often the head
+# is in it: their counts of LoRA have it twice.
 TABLE: list[tuple[str, dict[str, Any], float, float, int]] = [
     ("full", {}, 85.9, 1e6, 1),
     ("top_k", {"layers": 3}, 21.3, 1e6, 1),

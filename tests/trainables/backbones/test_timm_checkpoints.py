@@ -1,0 +1,176 @@
+"""timm's checkpoints: what is read from a file is timm's, and what does not fit is told in one line."""
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from trainables.backbones import TimmBackbone, open_timm_backbone
+from trainables.backbones.timm_vit import _filtered
+from trainables.errors import MissingError, ProblemError
+
+NAME = "vit_tiny_patch16_224"
+
+
+def normalised(backbone: TimmBackbone, pixels: Tensor) -> Tensor:
+    return (pixels / 255 - backbone.mean) / backbone.std
+
+
+def large_pixels(count: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(256, (count, 3, 224, 224), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    """Of a ViT-Tiny with random weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state: dict[str, Tensor] = timm.create_model(NAME).state_dict()
+    return state
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "wrapped"])
+def test_weights_are_read_from_a_file(weights: dict[str, Tensor], tmp_path: Path, kind: str) -> None:
+    file = tmp_path / f"weights.{kind if kind != 'wrapped' else 'pth'}"
+    if kind == "safetensors":
+        save_file(weights, file)
+    else:
+        torch.save({"state_dict": weights, "epoch": 3} if kind == "wrapped" else weights, file)
+    backbone = open_timm_backbone(NAME, str(file))
+    theirs = timm.create_model(NAME, checkpoint_path=str(file)).eval()
+    assert backbone.classifier is not None
+    pixels = large_pixels()
+    with torch.no_grad():
+        mine = backbone.classifier(backbone(pixels))
+        torch.testing.assert_close(mine, theirs(normalised(backbone, pixels)), rtol=1e-5, atol=1e-5)
+
+
+def test_dino_v2s_own_names_are_translated(vit: VisionTransformer) -> None:
+    """As Meta publishes them: a mask token, register tokens, a place for the class token in the positions."""
+    layout = {"reg_tokens": 4, "no_embed_class": True, "init_values": 1e-5}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        shape = {"img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
+        model = VisionTransformer(**shape, **layout, num_classes=0)
+    ours = model.state_dict()
+    published = {key.replace("reg_token", "register_tokens"): tensor for key, tensor in ours.items()}
+    published["pos_embed"] = torch.cat([torch.ones(1, 1, 32), ours["pos_embed"]], dim=1)
+    found = _filtered({**published, "mask_token": torch.zeros(1, 32)}, model)
+    assert found.keys() == ours.keys()
+    expected = {**ours, "cls_token": ours["cls_token"] + 1}
+    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
+
+
+def refusal(name: str, pretrained: str) -> str:
+    with pytest.raises(ProblemError) as refused:
+        open_timm_backbone(name, pretrained)
+    told = str(refused.value)
+    assert "\n" not in told and not told.endswith(": ")
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "message"),
+    [
+        ("vit_tinny_patch16_224", "hub", "no architecture 'vit_tinny_patch16_224'; did you mean 'vit_tiny_"),
+        ("???", "hub", "name: timm has no architecture '???'; timm.list_models() names them"),
+        (f"{NAME}.dnio", "hub", f"name: {NAME} has no weights 'dnio' in timm; it has augreg_in21k"),
+        (NAME, "bundled", f"pretrained: {NAME} has no bundled weights; give a file's path, or 'hub'"),
+        (NAME, "/no/such.pth", "pretrained: there is no file '/no/such.pth'; give a checkpoint's path, or"),
+    ],
+)
+def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:
+    assert message in refusal(name, pretrained)
+
+
+def test_a_file_that_is_not_there_is_missing_and_not_wrong() -> None:
+    with pytest.raises(MissingError):
+        open_timm_backbone(NAME, "/no/such/file.pth")
+
+
+def write_pickle(path: Path, value: object) -> None:
+    path.write_bytes(pickle.dumps(value))
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+BROKEN: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
+    "another architecture": (
+        "is not one of vit_tiny_patch16_224: it lacks",
+        lambda path, _: torch.save(timm.create_model("resnet18").state_dict(), path),
+    ),
+    "another width": (
+        "is not one of vit_tiny_patch16_224: its",
+        lambda path, weights: torch.save({**weights, "norm.weight": torch.ones(3)}, path),
+    ),
+    "an odd layer": (
+        "it has extra.weight, which the model has not",
+        lambda path, weights: torch.save({**weights, "extra.weight": torch.ones(3)}, path),
+    ),
+    "truncated": (
+        "cannot be read as a checkpoint",
+        lambda path, weights: (torch.save(weights, path), path.write_bytes(path.read_bytes()[:100_000])),
+    ),
+    "empty": ("cannot be read as a checkpoint", lambda path, _: path.write_bytes(b"")),
+    "a list": ("cannot be read as a checkpoint", lambda path, _: torch.save([1, 2, 3], path)),
+    "a tensor": ("cannot be read as a checkpoint", lambda path, _: torch.save(torch.ones(3), path)),
+    "no weights": ("is not one of vit_tiny_patch16_224", lambda path, _: torch.save({"epoch": 3}, path)),
+    "a nested teacher": (
+        "is not one of vit_tiny_patch16_224",
+        lambda path, weights: torch.save({"teacher": weights, "epoch": 3}, path),
+    ),
+    "no tensors": (
+        "is not one of vit_tiny_patch16_224: its cls_token is no tensor",
+        lambda path, weights: torch.save(dict.fromkeys(weights, 3), path),
+    ),
+    "a plain pickle": ("cannot be read as a checkpoint", lambda path, _: write_pickle(path, {"a": 1})),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_checkpoint_that_does_not_fit_is_told_in_one_line(
+    weights: dict[str, Tensor], tmp_path: Path, kind: str
+) -> None:
+    message, write = BROKEN[kind]
+    write(tmp_path / "weights.pth", weights)
+    told = refusal(NAME, str(tmp_path / "weights.pth"))
+    assert told.startswith("pretrained: ") and message in told
+
+
+def test_a_truncated_safetensors_file_is_told_in_one_line(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(weights, file)
+    file.write_bytes(file.read_bytes()[:100_000])
+    assert "cannot be read as a checkpoint" in refusal(NAME, str(file))
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": Payload(str(tmp_path / "was run"))}, tmp_path / "weights.pth")
+    assert "cannot be read as a checkpoint" in refusal(NAME, str(tmp_path / "weights.pth"))
+    assert not (tmp_path / "was run").exists()
+
+
+def test_a_tag_of_the_hub_cannot_be_had_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingError, match=r"^pretrained: the weights of \S+ are not on this machine[^\n]*$"):
+        open_timm_backbone("vit_tiny_patch16_224", "hub")

@@ -1,0 +1,175 @@
+"""A problem from a space's sections, and everything that keeps it from being opened."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Generator
+
+from search_spaces.data import Data
+from trainables import Problem, ProblemError, open_problem
+from trainables.backbones import TimmBackbone
+from trainables.errors import MissingError
+from trainables.methods import check_settings
+
+CLIP = {"library": "open_clip", "name": "tiny-clip", "pretrained": "bundled"}
+DINO = {"library": "timm", "name": "tiny-dino", "pretrained": "bundled"}
+
+
+def draw(folder: Path, classes: Sequence[str], count: int = 10) -> str:
+    """A folder of class folders with pictures of noise; gives its path."""
+    generator = Generator().manual_seed(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for place in range(count):
+            noise = torch.randint(256, (40, 32, 3), dtype=torch.uint8, generator=generator)
+            Image.fromarray(noise.numpy()).save(folder / name / f"{place}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> dict[str, Any]:
+    """A data section whose parts are all here."""
+    return {
+        "id": {"source": "folder", "path": draw(tmp_path / "task", ("cat", "dog"))},
+        "ood": [{"source": "folder", "path": draw(tmp_path / "drawn", ("cat", "dog"), 3), "name": "drawn"}],
+        "probes": [
+            {"source": "folder", "path": draw(tmp_path / "old", ("a", "b", "c")), "score": "knn", "k": 3}
+        ],
+    }
+
+
+def space_of(data: Mapping[str, Any], model: Mapping[str, Any] = CLIP) -> dict[str, Any]:
+    return {"model": dict(model), "data": Data.model_validate(data).dump()}
+
+
+def refusal(data: Mapping[str, Any], model: Mapping[str, Any] = CLIP) -> ProblemError:
+    with pytest.raises(ProblemError) as refused:
+        open_problem(space_of(data, model))
+    return refused.value
+
+
+@pytest.mark.parametrize("model", [CLIP, DINO], ids=["clip", "timm"])
+def test_what_is_all_there_opens(good: dict[str, Any], model: dict[str, Any]) -> None:
+    problem = open_problem(space_of(good, model))
+    assert problem.task.classes == ("cat", "dog")
+    assert [len(s) for s in (problem.task.train, problem.task.val, problem.task.test)] == [12, 4, 4]
+    assert {name: len(images) for name, images in problem.ood.items()} == {"drawn": 6}
+    assert [probe.name for probe in problem.probes] == ["old"]
+    size = problem.backbone.preprocessing.size
+    assert problem.task.train.pixels[torch.tensor([0])].shape == (1, 3, size, size)
+    assert (problem.prompts is None) == (model is DINO)
+    if problem.prompts is not None:
+        assert problem.class_vectors.shape == (2, problem.backbone.feature_size)
+        expected = problem.backbone.texts(["a photo of a cat.", "a photo of a dog."])
+        torch.testing.assert_close(problem.prompts.vectors, expected.vectors)
+
+
+def test_everything_that_is_not_here_is_told_together(good: dict[str, Any], tmp_path: Path) -> None:
+    gone = {"source": "folder", "path": str(tmp_path / "gone")}
+    data = {
+        "id": gone,
+        "ood": [good["ood"][0], {**gone, "path": str(tmp_path / "lost"), "name": "b"}],
+        "probes": [*good["probes"], {**gone, "path": "${NO_SUCH_VARIABLE}/x", "score": "knn"}],
+    }
+    error = refusal(data, {**CLIP, "pretrained": "/no/such.pt"})
+    assert isinstance(error, MissingError)
+    assert str(error).split("\n") == [
+        "model.pretrained: there is no file '/no/such.pt'",
+        f"data.id.path: no such folder: {tmp_path / 'gone'}",
+        f"data.ood.1.path: no such folder: {tmp_path / 'lost'}",
+        "data.probes.1.path: the environment has no NO_SUCH_VARIABLE; set it, or give the whole "
+        "path with --set",
+    ]
+
+
+def test_what_is_wrong_is_not_called_missing(good: dict[str, Any], tmp_path: Path) -> None:
+    """Of several mistakes one is no matter of what is on this machine."""
+    data = {**good, "id": {**good["id"], "path": str(tmp_path / "gone")}}
+    (tmp_path / "odd.pt").write_bytes(b"no checkpoint")
+    error = refusal(data, {**CLIP, "pretrained": str(tmp_path / "odd.pt")})
+    assert not isinstance(error, MissingError)
+    places = [line.partition(": ")[0] for line in str(error).split("\n")]
+    assert places == ["model.pretrained", "data.id.path"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({**DINO, "name": "tiny-dinno"}, "model.name: timm has no architecture 'tiny-dinno'"),
+        (
+            {**DINO, "name": "vit_tiny_patch16_224"},
+            "model.pretrained: vit_tiny_patch16_224 has no bundled weights; give a file's path, or 'hub'",
+        ),
+        ({**CLIP, "name": "tiny-clp"}, "model.name: open_clip has no architecture 'tiny-clp'; did you mean"),
+        (
+            {**CLIP, "pretrained": "${NO_SUCH_VARIABLE}/x.pt"},
+            "model.pretrained: the environment has no NO_SUCH",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_model_that_cannot_be_had_is_told_once(
+    good: dict[str, Any], model: dict[str, Any], message: str
+) -> None:
+    (line,) = str(refusal(good, model)).split("\n")
+    assert line.startswith(message)
+
+
+def test_a_shifted_set_has_the_classes_of_the_task(good: dict[str, Any], tmp_path: Path) -> None:
+    others = [
+        {"source": "folder", "path": draw(tmp_path / "more", ("cat", "cow", "dog"), 1)},
+        {"source": "folder", "path": draw(tmp_path / "other", ("cow", "dog"), 1)},
+        {"source": "folder", "path": good["id"]["path"], "classes": ["dog", "cat"], "name": "order"},
+    ]
+    error = refusal({**good, "ood": [*good["ood"], *others]})
+    assert not isinstance(error, MissingError)
+    said = "the classes are not those of data.id, which has 2"
+    assert str(error).split("\n") == [
+        f"data.ood.1.source: {said}: cow differ",
+        f"data.ood.2.source: {said}: cat, cow differ",
+        f"data.ood.3.source: {said}: their order differs",
+    ]
+
+
+def test_a_probe_that_the_model_cannot_be_asked_is_named(good: dict[str, Any]) -> None:
+    (probe,) = good["probes"]
+    wrong = [{**probe, "score": "head", "k": 20, "name": "a"}, {**probe, "k": 500, "name": "b"}]
+    lines = str(refusal({**good, "probes": [probe, *wrong]})).split("\n")
+    assert len(lines) == 2
+    assert lines[0].startswith("data.probes.1.score: 'head' needs a model with a classifier of its own")
+    assert lines[1].startswith("data.probes.2.k: 500 nearest pictures are to vote")
+
+
+def test_a_problem_is_moved_whole_and_leaves_the_first_alone(good: dict[str, Any]) -> None:
+    problem = open_problem(space_of(good))
+    moved = problem.to("cpu")
+    assert isinstance(moved, Problem) and moved.backbone is not problem.backbone
+    assert {p.data_ptr() for p in moved.backbone.parameters()}.isdisjoint(
+        p.data_ptr() for p in problem.backbone.parameters()
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"towers": ("image", "text")}, "towers: the model has no text tower that can be adapted"),
+        ({"layers": 3}, "layers: 3 are asked for, the model has 2"),
+        ({"active_blocks": 9}, "active_blocks: 9 are asked for, the model has 8"),
+        ({"blocks": ("q",), "active_blocks": 3}, "active_blocks: 3 are asked for, the model has 2"),
+    ],
+)
+def test_settings_that_the_model_cannot_meet_are_refused(
+    timm_backbone: TimmBackbone, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ProblemError) as refused:
+        check_settings(timm_backbone, settings)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("settings", [{}, {"layers": 2}, {"active_blocks": 8}, {"blocks": ("q", "v")}])
+def test_settings_that_the_model_meets_pass(timm_backbone: TimmBackbone, settings: dict[str, Any]) -> None:
+    check_settings(timm_backbone, settings)
