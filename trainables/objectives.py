@@ -117,7 +117,8 @@ class PromptHead(CrossEntropy):
     def fit(self, features: Tensor, labels: Tensor) -> None:
         """Multinomial logistic regression on the scaled unit features, without a bias."""
         for k, inputs in enumerate(self._inputs(features)):
-            self.weight[k] = fit_linear(inputs, labels, self.weight.shape[1], bias=False)[0]
+            start = self.weight[k]
+            self.weight[k] = fit_linear(inputs, labels, len(start), start=start, bias=False)[0]
 
 
 class FreshHead(CrossEntropy):

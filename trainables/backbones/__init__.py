@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from trainables.backbones.backbone import KINDS, PARTS, Backbone
-from trainables.backbones.clip import ClipBackbone, open_clip_backbone
+from trainables.backbones.clip import ClipBackbone
+from trainables.backbones.open_clip_models import open_clip_backbone
 from trainables.backbones.texts import Texts, class_sentences, class_vectors
 from trainables.backbones.timm_vit import TimmBackbone, open_timm_backbone
 from trainables.data.names import expanded

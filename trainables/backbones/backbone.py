@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -152,7 +153,8 @@ def quietly() -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """What an error says, short enough for a message."""
-    line = str(error).strip().partition("\n")[0] or type(error).__name__
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
+    line = plain.partition("\n")[0] or type(error).__name__
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
 
 
