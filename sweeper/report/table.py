@@ -24,9 +24,11 @@ def front_table(record: SweepRecord) -> Table:
     title = Text(f"{record.name}: the front, {words.budget(record)}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("trial", no_wrap=True)
-    for name in [*words.short(parameters), "ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"]:
-        longest = max(len(word) for word in name.split() or [""])
-        table.add_column(Text(name), justify="right", overflow="fold", min_width=min(longest, 12))
+    shown = [*record.trials, *record.baselines]
+    for parameter, name in zip(parameters, words.short(parameters), strict=True):
+        _add_column(table, name, [words.setting(row.parameters.get(parameter)) for row in shown])
+    for name in ("ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"):
+        _add_column(table, name)
     chosen = recommended(record)
     for trial in on_front(record):
         knee = chosen is not None and trial.key == chosen.key
@@ -38,6 +40,12 @@ def front_table(record: SweepRecord) -> Table:
     table.add_section()
     table.add_row(*_pre_trained(record, len(parameters)), style="dim")
     return table
+
+
+def _add_column(table: Table, name: str, cells: Sequence[str] = ()) -> None:
+    """A column wide enough for its longest word or cell, up to a limit: a number is not broken in two."""
+    longest = max(map(len, [*name.split(), *cells]), default=0)
+    table.add_column(Text(name), justify="right", overflow="fold", min_width=min(longest, 12))
 
 
 def _name(group: Group) -> str:
