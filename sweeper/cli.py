@@ -15,6 +15,8 @@ from search_spaces import SpaceError, json_schema, load_space
 from sweeper.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from sweeper.outcome import Outcome
 
 app = typer.Typer(
@@ -47,6 +49,8 @@ class Format(StrEnum):
     MERGED = "merged"
     ADAPTER = "adapter"
 
+
+_WIDEST = 500  # characters of a table
 
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -144,7 +148,7 @@ def status(name: Name, storage: Storage = None) -> None:
     console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
     if any(trial.state == "running" for trial in (*record.trials, *record.baselines)):
         console.print(under_way(record))
-    console.print(front_table(record))
+    _show(front_table(record))
 
 
 @app.command()
@@ -195,7 +199,7 @@ def evaluate(
     loaded = load_space(space, set_)
     from sweeper.evaluate import evaluation_table
 
-    console.print(evaluation_table(path, loaded))
+    _show(evaluation_table(path, loaded))
 
 
 @app.command()
@@ -229,6 +233,12 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
+def _show(table: "Table") -> None:
+    """Prints a table as wide as it is: cut to a narrow screen it would lose columns."""
+    whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    console.print(table, width=max(whole, console.width), crop=False)
+
+
 def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:
     data = space["data"]
     sources = {key: [source | {"download": False} for source in data[key]] for key in ("ood", "probes")}
@@ -246,7 +256,7 @@ def _finish(name: str, address: str | None, storage: str | None, go: Callable[..
     except KeyboardInterrupt:
         console.print(f"\nstopped; go on with: python -m sweeper resume {name}", markup=False)
         raise typer.Exit(INTERRUPTED) from None
-    console.print(front_table(outcome.record))
+    _show(front_table(outcome.record))
     if outcome.reproduce:
         console.print(
             f"recommended: train it again with\n  {outcome.reproduce}", markup=False, soft_wrap=True
