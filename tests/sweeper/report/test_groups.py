@@ -1,4 +1,4 @@
-from conftest import baseline
+from made_up import baseline
 
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report.groups import groups

@@ -2,7 +2,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from conftest import sweep
+from made_up import sweep
 from matplotlib.transforms import Bbox
 
 from sweeper.records import SweepRecord

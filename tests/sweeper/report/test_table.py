@@ -1,6 +1,6 @@
 from dataclasses import replace
 
-from conftest import ended
+from made_up import ended
 from rich.console import Console
 
 from sweeper.front import recommended
