@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -96,7 +96,8 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
 
     resolved = loaded.dump()
     with at("model"):
-        blocks = check_fit(loaded, open_backbone(resolved["model"], weights=False))
+        outline = open_backbone(resolved["model"], weights=False)
+    blocks = check_fit(loaded, outline)
     console.print(loaded.to_yaml(), markup=False, highlight=False, soft_wrap=True)
     budget = f"{loaded.budget.rule.replace('_', ' ')} {check_budget(loaded, len(blocks))}"
     console.print(f"blocks: {len(blocks)}", f"budget: {budget}", sep="\n")
@@ -223,14 +224,20 @@ def main() -> None:
     """Runs a command; a mistake of the person's ends in one message and exit status 2."""
     try:
         app(standalone_mode=True)
+    except (SpaceError, UserError) as error:
+        _refuse(error)
     except Exception as error:
-        # Imported here, since it brings torch along, which most commands can do without.
+        # Imported here, since it brings torch along, which other mistakes can do without.
         from trainables.errors import ProblemError
 
-        if not isinstance(error, SpaceError | UserError | ProblemError):
+        if not isinstance(error, ProblemError):
             raise
-        print(error, file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    print(error, file=sys.stderr)
+    sys.exit(BAD_INPUT)
 
 
 def _show(table: "Table") -> None:
