@@ -1,12 +1,13 @@
 """Space files: what a sweep is asked for, checked, and turned into Optuna's suggestions."""
 
 from search_spaces.baseline import Baseline, BaselineRun
-from search_spaces.budget import Budget
+from search_spaces.budget import Budget, BudgetMode
 from search_spaces.checks import PACKABLE
+from search_spaces.confirm import Confirm
 from search_spaces.data import Data, Probe, Source
 from search_spaces.errors import SpaceError
 from search_spaces.load import load_space
-from search_spaces.method import METHODS, Full, Linear, Lora, Method, SelectiveLora, ZeroShot
+from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
 from search_spaces.model import Model
 from search_spaces.search import Choices, Objectives, Range, Search
 from search_spaces.space import Space, json_schema, parse_space
@@ -19,9 +20,12 @@ __all__ = [
     "Baseline",
     "BaselineRun",
     "Budget",
+    "BudgetMode",
     "Choices",
+    "Confirm",
     "Data",
     "Full",
+    "Gated",
     "Linear",
     "Lora",
     "Method",

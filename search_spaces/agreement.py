@@ -10,6 +10,7 @@ from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.data import Probe
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import METHODS, Method
+from search_spaces.paths import below
 from search_spaces.search import Domain
 from search_spaces.training import Training
 
@@ -98,12 +99,9 @@ def probe_disagreements(library: str | None, probes: Sequence[Mapping[str, Any]]
 
 
 def _with_changes(run: BaselineRun, training: Training) -> tuple[Method, Training] | None:
-    def own(section: str) -> dict[str, Any]:
-        return {path.split(".")[1]: v for path, v in run.changes.items() if path.startswith(f"{section}.")}
-
     try:
-        method = METHODS[run.method].model_validate({"name": run.method, **own("method")})
-        return method, Training.model_validate({**training.dump(), **own("training")})
+        method = METHODS[run.method].model_validate({"name": run.method, **below("method", run.changes)})
+        return method, Training.model_validate({**training.dump(), **below("training", run.changes)})
     except ValidationError:
         return None
 

@@ -1,6 +1,6 @@
 """The rules that join several sections of a space."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from search_spaces.agreement import (
@@ -10,8 +10,10 @@ from search_spaces.agreement import (
     searched_disagreements,
 )
 from search_spaces.baseline import Baseline, BaselineRun
+from search_spaces.budget import Budget
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import METHODS, PACKABLE_METHODS, Gated, Method, closed_start
+from search_spaces.modes import mode_mistakes, sampler_mistakes
 from search_spaces.search import Domain, Range
 from search_spaces.settings import Settings
 from search_spaces.training import Training
@@ -24,6 +26,8 @@ PACKABLE = frozenset(
         "method.rank",
         "method.alpha",
         "method.score_lr",
+        "method.active_blocks",
+        "method.mask",
         "training.lr",
         "training.weight_decay",
         "training.retention",
@@ -34,10 +38,15 @@ PACKABLE = frozenset(
 
 
 class Sections(NamedTuple):
-    """The sections that the rules are about; what is itself wrong is None or left out."""
+    """The sections that the rules are about; what is itself wrong is None or left out.
+
+    Only ``searched`` has every path that is searched, also those whose domain is wrong.
+    """
 
     method: Method | None
     training: Training | None
+    budget: Budget | None
+    searched: Collection[str]
     parameters: Mapping[str, Domain]
     baselines: Mapping[int, Baseline]
     sampler: str | None
@@ -54,6 +63,7 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
         found += _closed_start(sections.method, sections.parameters)
     if sections.sampler == "grid":
         found += _grid(sections.parameters, settings)
+    found += _budget(sections)
     found += _pack(sections, settings)
     found += _labels(sections.baselines)
     for place, baseline in sections.baselines.items():
@@ -76,6 +86,18 @@ def _agreement(sections: Sections) -> Iterator[Mistake]:
         yield from baseline_disagreements(sections.library, place, baseline, sections.training)
 
 
+def _budget(sections: Sections) -> Iterator[Mistake]:
+    """One thing chooses the open blocks: a price, a count or a mask."""
+    budget, method, searched = sections.budget, sections.method, sections.searched
+    if budget is not None:
+        yield from mode_mistakes(budget, method, sections.sampler, searched)
+    if sections.sampler == "budget":
+        yield from sampler_mistakes(budget, method, sections.parameters, searched)
+    if isinstance(method, Gated) and method.mask is not None and "method.active_blocks" in searched:
+        text = "cannot be searched beside method.mask, which names the open blocks; remove one of the two"
+        yield Mistake(("search", "parameters", "method.active_blocks"), text)
+
+
 def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
     """What keeps trials from sharing a pack: the method, and every searched path that no pack may vary."""
     if method.name not in PACKABLE_METHODS:
@@ -89,6 +111,10 @@ def _parameter(path: str, domain: Domain, settings: Settings) -> Iterator[Mistak
     if path not in settings.fields:
         if text := settings.why_not(path):
             yield Mistake(here, text)
+        return
+    if path == "method.mask":
+        text = "has no range or choices; remove it, and use budget.mode: mask to search which blocks are open"
+        yield Mistake(here, text)
         return
     if isinstance(domain, Range) and not settings.is_number(path):
         yield Mistake(here, "is not a number, so it has no range; list its values under choices")

@@ -53,6 +53,9 @@ Towers = Annotated[
     Field(strict=False, min_length=1, description="the towers that are adapted; text needs objective flyp"),
     UniqueItems,
 ]
+Mask = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1), UniqueItems
+]
 ActiveBlocks = Annotated[int, Field(ge=1, description="how many blocks are adapted")]
 
 
@@ -76,11 +79,27 @@ class Gated(Part):
     )
     score_lr: float = Field(default=0.1, gt=0, description="learning rate of the scores")
     free_epochs: int = Field(default=0, ge=0, description="epochs before the price is asked")
+    active_blocks: int | None = Field(
+        default=None, ge=1, description="exactly so many blocks are left open, by a count that falls"
+    )
+    ramp: float = Field(
+        default=0.5, gt=0, le=1, description="share of the schedule after which active_blocks is reached"
+    )
+    mask: Mask | None = Field(
+        default=None,
+        description="names of the blocks that are open from start to end, without score and price",
+    )
 
     @model_validator(mode="after")
-    def _starts_open(self) -> Self:
+    def _settings_agree(self) -> Self:
+        mistakes = []
         if self.initial_score < self.threshold:
-            refuse(Mistake(("initial_score",), closed_start(self.initial_score, self.threshold)))
+            mistakes.append(Mistake(("initial_score",), closed_start(self.initial_score, self.threshold)))
+        if self.mask is not None and self.active_blocks is not None:
+            text = "names the open blocks, and active_blocks counts them; remove one of the two"
+            mistakes.append(Mistake(("mask",), text))
+        if mistakes:
+            refuse(*mistakes)
         return self
 
 

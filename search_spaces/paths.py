@@ -1,5 +1,6 @@
 """Dotted paths: how a person names one value of a space, and how a value is put there."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from search_spaces.errors import Mistake, Path, shown
@@ -37,6 +38,12 @@ def put(data: dict[str, Any], path: str, value: object) -> Path:
     key = _key(holder, last, at)
     holder[key] = value
     return made or (*at, key)
+
+
+def below(section: str, changes: Mapping[str, object]) -> dict[str, Any]:
+    """The changes of one section, under what follows its name: ``lr`` for ``training.lr``."""
+    prefix = f"{section}."
+    return {path.removeprefix(prefix): v for path, v in changes.items() if path.startswith(prefix)}
 
 
 def steps(path: str) -> list[str]:

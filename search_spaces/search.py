@@ -116,11 +116,12 @@ class Objectives(Part):
 class Search(Part):
     """The search over a space."""
 
-    sampler: Literal["tpe", "gp", "nsga2", "random", "grid"] = Field(
+    sampler: Literal["tpe", "gp", "nsga2", "random", "grid", "budget"] = Field(
         default="tpe", description="how the next values are chosen"
     )
     trials: int = Field(ge=1, description="how many trials to run, a whole number of at least 1")
     seed: Seed = Field(default=0, description="seed of the sampler")
+    prune: bool = Field(default=True, description="whether a trial that others clearly beat is stopped early")
     objectives: Objectives = Field(default=Objectives(), description="what is maximised and minimised")
     parameters: dict[str, Domain] = Field(
         default={},

@@ -10,6 +10,7 @@ from search_spaces.errors import Path, nearest
 from search_spaces.messages import causes, plain
 from search_spaces.method import Method
 from search_spaces.part import Part, fields_of
+from search_spaces.paths import below
 from search_spaces.training import Training
 
 
@@ -32,7 +33,8 @@ class Settings:
 
     def is_whole(self, path: str) -> bool:
         """Whether the setting takes whole numbers only."""
-        return self.fields[path].annotation is int
+        annotation = self.fields[path].annotation
+        return int in (annotation, *get_args(annotation))
 
     def is_number(self, path: str) -> bool:
         """Whether the setting takes numbers."""
@@ -65,7 +67,7 @@ class Settings:
     def refusals(self, changes: Mapping[str, object]) -> Iterator[tuple[Path, str]]:
         """Every reason why the settings cannot take the changes together, each at its dotted path."""
         for section, part in self._sections.items():
-            own = {path.split(".")[1]: v for path, v in changes.items() if path.startswith(f"{section}.")}
+            own = below(section, changes)
             if part is not None and own:
                 for where, text, _ in self._refusals(section, own):
                     yield (f"{section}.{where[0]}", *where[1:]), text

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget
 from search_spaces.checks import Sections, joint_mistakes, unpackable
+from search_spaces.confirm import Confirm
 from search_spaces.data import Data
 from search_spaces.errors import Mistake, SpaceError, line_of, remedy
 from search_spaces.messages import mistakes_of
@@ -39,6 +40,9 @@ class Space(Part):
     baselines: Annotated[tuple[Baseline, ...], Field(strict=False)] = Field(
         default=(), description="methods that run beside the search"
     )
+    confirm: Confirm | None = Field(
+        default=None, description="how the best trials are confirmed; null confirms none"
+    )
     resources: Resources = Field(default=Resources(), description="what a trial is given")
 
     @model_validator(mode="after")
@@ -46,6 +50,8 @@ class Space(Part):
         sections = Sections(
             self.method,
             self.training,
+            self.budget,
+            self.search.parameters.keys(),
             self.search.parameters,
             dict(enumerate(self.baselines)),
             self.search.sampler,
@@ -82,7 +88,8 @@ class Space(Part):
             "method": self.method.dump(),
             "training": self.training.dump(),
             "budget": self.budget.dump(),
-            "search": self.search.model_dump(include={"sampler", "trials", "seed"}),
+            "search": self.search.model_dump(include={"sampler", "trials", "seed", "prune"}),
+            "confirm": self.confirm.dump() if self.confirm else {},
             "resources": self.resources.dump(),
         }
         return {
@@ -93,15 +100,22 @@ class Space(Part):
         }
 
     def with_values(self, values: Mapping[str, Any]) -> "Space":
-        """The space of one trial: with the values at their dotted paths, without the baselines.
+        """The space of one trial: with the values at their dotted paths, without baselines and confirmation.
+
+        In mode mask the values settle which blocks are open, so the mode of the trial is search.
 
         Raises:
             SpaceError: a path does not exist or does not take its value.
         """
-        return _changed(self.dump() | {"baselines": []}, values)
+        data = self.dump() | {"baselines": [], "confirm": None}
+        if self.budget.mode == "mask":
+            data["budget"]["mode"] = "search"
+        return _changed(data, values)
 
     def for_baseline(self, label: str) -> "Space":
         """The space in which a run of a baseline is the method: its own defaults, its changes, no search.
+
+        A baseline is not held to the budget, so the budget's mode is search and its tolerance 0.
 
         Args:
             label: as in `BaselineRun.label`.
@@ -114,8 +128,11 @@ class Space(Part):
             offer = remedy(label, list(by_label), "known:") if by_label else "the space has none"
             raise SpaceError([f"no baseline is labelled {label!r}; {offer}"])
         run = by_label[label]
-        data = self.dump() | {"method": {"name": run.method}, "baselines": []}
+        data = self.dump() | {"method": {"name": run.method}, "baselines": [], "confirm": None}
+        data["budget"] |= {"mode": "search", "tolerance": 0}
         data["search"]["parameters"] = {}
+        if self.search.sampler == "budget":  # it needs a price to look for
+            data["search"]["sampler"] = Search.model_fields["sampler"].default
         data["resources"]["pack"] = 1
         return _changed(data, run.changes)
 
@@ -169,6 +186,8 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
     return Sections(
         _sound(Annotated[Method, Field(discriminator="name")], data.get("method")),
         _sound(Training, data.get("training", {})),
+        _sound(Budget, data.get("budget")),
+        [str(path) for path in parameters],
         {str(path): domain for path, domain in parameters.items() if domain is not None},
         {place: baseline for place, baseline in baselines.items() if baseline is not None},
         search.get("sampler") if isinstance(search.get("sampler"), str) else None,

@@ -10,12 +10,17 @@ from search_spaces.space import Space
 
 
 def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
-    """A value for every searched path, in the order of the file."""
+    """A value for every searched path, in the order of the file.
+
+    The price is asked for last: what it has to be to meet the budget depends on all the others.
+    """
     settings = Settings(space.method, space.training)
-    return {
-        path: _value(trial, path, domain, settings.is_whole(path))
-        for path, domain in space.search.parameters.items()
+    parameters = space.search.parameters
+    values = {
+        path: _value(trial, path, parameters[path], settings.is_whole(path))
+        for path in sorted(parameters, key=lambda path: path == "method.lambda")
     }
+    return {path: values[path] for path in parameters}
 
 
 def grid(space: Space) -> dict[str, list[Any]]:

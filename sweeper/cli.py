@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from search_spaces import SpaceError, json_schema, load_space
+from search_spaces import Budget, SpaceError, json_schema, load_space
 from sweeper.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
-    from sweeper.cost import estimate
+    from sweeper.cost import confirmations, estimate
     from sweeper.fit import check_budget, check_fit
     from sweeper.progress import duration
     from trainables import open_problem
@@ -99,8 +99,8 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         outline = open_backbone(resolved["model"], weights=False)
     blocks = check_fit(loaded, outline)
     console.print(loaded.to_yaml(), markup=False, highlight=False, soft_wrap=True)
-    budget = f"{loaded.budget.rule.replace('_', ' ')} {check_budget(loaded, len(blocks))}"
-    console.print(f"blocks: {len(blocks)}", f"budget: {budget}", sep="\n")
+    asked = _asked(loaded.budget, check_budget(loaded, len(blocks)))
+    console.print(f"blocks: {len(blocks)}", f"budget: {asked}", sep="\n")
     try:
         cost = estimate(open_problem(_without_downloads(resolved)), loaded)
     except MissingError as missing:
@@ -109,10 +109,20 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         )
         return
     runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
+    if again := confirmations(loaded):
+        runs += f" and {again} confirmations"
     console.print(
         f"cost: about {duration(cost.trial)} a trial, {duration(cost.sweep)} for {runs}, "
         f"{cost.at_once} at a time on this machine"
     )
+
+
+def _asked(budget: Budget, blocks: int) -> str:
+    """What a budget of so many blocks asks of a trial."""
+    if budget.mode != "search":
+        return f"{blocks} in every trial, by mode {budget.mode}"
+    give = f", give or take {budget.tolerance}" if budget.tolerance else ""
+    return f"{budget.rule.replace('_', ' ')} {blocks}{give}"
 
 
 @app.command()
@@ -147,7 +157,7 @@ def status(name: Name, storage: Storage = None) -> None:
 
     record = open_study(name, SweepFolder(name).storage(storage)).record()
     console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
-    if any(trial.state == "running" for trial in (*record.trials, *record.baselines)):
+    if any(run.state == "running" for run in record.runs):
         console.print(under_way(record))
     _show(front_table(record))
 

@@ -18,7 +18,7 @@ class Cost:
 
     Attributes:
         trial: of one trial.
-        sweep: of all trials and baselines, ``at_once`` of them side by side.
+        sweep: of all trials, baselines and confirmations, ``at_once`` of them side by side.
     """
 
     trial: float
@@ -34,8 +34,13 @@ def estimate(problem: Problem, space: Space) -> Cost:
     validation = _seconds(training.validate)
     trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
     at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
-    runs = space.search.trials + len(space.baseline_runs)
+    runs = space.search.trials + len(space.baseline_runs) + confirmations(space)
     return Cost(trial, trial * -(-runs // at_once), at_once)
+
+
+def confirmations(space: Space) -> int:
+    """How many runs confirm the front at most."""
+    return space.confirm.trials * space.confirm.seeds if space.confirm else 0
 
 
 def _seconds(function: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 """Whether a space can be met by its model."""
 
-from search_spaces import Space
+from search_spaces import Gated, Space
 from sweeper.errors import UserError
 from trainables.backbones import Backbone
 from trainables.errors import at
@@ -32,6 +32,34 @@ def check_budget(space: Space, blocks: int) -> int:
         UserError: the budget cannot be met by any trial.
     """
     try:
-        return space.budget.count(blocks)
+        asked = space.budget.count(blocks)
     except ValueError as error:
         raise UserError(str(error)) from None
+    _check_gates(space, asked, blocks)
+    return asked
+
+
+def _check_gates(space: Space, asked: int, blocks: int) -> None:
+    """What the method itself says about its open blocks goes with a budget of ``asked`` of ``blocks``."""
+    method, budget = space.method, space.budget
+    if not isinstance(method, Gated) or "method.active_blocks" in space.search.parameters:
+        return
+    key, left_open = ("mask", len(method.mask)) if method.mask else ("active_blocks", method.active_blocks)
+    if left_open is None:
+        return
+    if budget.mode == "controlled" and left_open != asked:
+        raise UserError(
+            f"method.active_blocks: {left_open} is not the budget, which is {asked} of {blocks} blocks; "
+            f"leave it out, mode controlled sets it"
+        )
+    if budget.excess(left_open, asked) > 0:
+        rule = budget.rule.replace("_", " ")
+        raise UserError(
+            f"method.{key}: leaves {left_open} blocks open, and the budget is {rule} {asked} of {blocks}, "
+            f"so no trial would meet it; change one of the two"
+        )
+    if "method.lambda" in space.search.parameters:
+        raise UserError(
+            f"search.parameters.method.lambda: has no effect, since method.{key} settles which blocks are "
+            f"open; remove one of the two"
+        )

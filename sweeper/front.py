@@ -102,6 +102,21 @@ def hypervolume(record: SweepRecord, trials: Sequence[TrialRecord]) -> float:
     return _area(np.array(points)) if points else 0.0
 
 
+def spread(record: SweepRecord, count: int) -> list[TrialRecord]:
+    """Up to ``count`` trials of the front: the knee, then each time the one that adds most hypervolume.
+
+    Ties go to the higher ID accuracy, then to the earlier trial.
+    """
+    left = on_front(record)
+    chosen: list[TrialRecord] = []
+    while left and len(chosen) < count:
+        best = max(left, key=lambda trial: hypervolume(record, [*chosen, trial])) if chosen else knee(left)
+        assert best is not None
+        chosen.append(best)
+        left.remove(best)
+    return chosen
+
+
 def hypervolume_history(record: SweepRecord) -> list[tuple[int, float]]:
     """(number of the trial, hypervolume of the feasible trials so far), one pair a feasible trial."""
     history: list[tuple[int, float]] = []

@@ -43,7 +43,8 @@ def _write_recommended(
     """A space of one trial, the recommended one, under a name of its own."""
     space = study.space.with_values(values).dump()
     space["sweep"] = f"{study.name}-{key}"
-    space["search"] |= {"trials": 1, "parameters": {}}
+    # Nothing is searched, so any sampler will do; the one called budget would miss its price.
+    space["search"] |= {"sampler": "tpe", "trials": 1, "parameters": {}}
     path = folder.report / "recommended.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(parse_space(space).to_yaml())

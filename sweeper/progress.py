@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeper.confirm import pending
 from sweeper.records import SweepRecord, TrialRecord
 
 
@@ -45,7 +46,7 @@ class Progress:
 
     def _pace(self, record: SweepRecord) -> str:
         """Trials done, rate and time left."""
-        ended, total = _ended(record), record.asked + len(record.baselines)
+        ended, total = _ended(record), _total(record)
         text = f"{ended}/{total} done, {len(record.front)} on the front"
         here = ended - self._ended_before
         if here == 0:
@@ -55,7 +56,13 @@ class Progress:
 
 
 def _ended(record: SweepRecord) -> int:
-    return sum(t.state in ("complete", "pruned", "failed") for t in (*record.trials, *record.baselines))
+    return sum(run.state in ("complete", "pruned", "failed") for run in record.runs)
+
+
+def _total(record: SweepRecord) -> int:
+    """Runs in all; as long as trials are under way, confirmations are those of the front so far."""
+    confirmations = len(record.confirmations) + len(pending(record))
+    return record.asked + len(record.baselines) + confirmations
 
 
 def duration(seconds: float) -> str:
@@ -83,16 +90,24 @@ def _figures(trial: TrialRecord, blocks: int) -> tuple[str, str, str]:
 
 
 def _line(record: SweepRecord, report: dict[str, Any]) -> str:
-    trial = next(t for t in (*record.baselines, *record.trials) if t.key == report["key"])
-    if trial.state == "failed":
-        return f"{trial.key} failed: {trial.reason}"
+    trial = next(run for run in record.runs if run.key == report["key"])
+    if trial.state in ("failed", "pruned"):
+        return f"{trial.key} {trial.state}: {trial.reason}"
     accuracy, forgetting, active = _figures(trial, len(record.blocks))
     name, mark = trial.key, ""
     if trial.role == "trial":
         name = " ".join(filter(None, (trial.key, _values(trial))))
-        mark = " · front" if trial.key in record.front else "" if trial.feasible else " · over budget"
-    # A baseline's key names its values, and it is not held to the budget.
+    # The keys of the others name their values, and baselines are not held to the budget.
+    if trial.role != "baseline":
+        mark = _standing(record, trial)
     return f"{name} · ID {accuracy} % · forgetting {forgetting} · active {active}{mark}"
+
+
+def _standing(record: SweepRecord, trial: TrialRecord) -> str:
+    """Where a trial stands: on the front, inside the budget or outside of it."""
+    if trial.feasible:
+        return " · front" if trial.key in record.front else ""
+    return " · over budget" if trial.metrics["active_blocks"] > record.budget else " · under budget"
 
 
 def _table(title: str, *extra: str) -> Table:
@@ -105,9 +120,9 @@ def _table(title: str, *extra: str) -> Table:
 
 
 def under_way(record: SweepRecord) -> Table:
-    """The trials and baselines that are being trained."""
+    """What is being trained."""
     table = _table("Under way", "epoch")
-    for trial in (*record.baselines, *record.trials):
+    for trial in record.runs:
         if trial.state == "running":
             epoch = f"{trial.metrics.get('epoch', 0):.0f}"
             table.add_row(trial.key, _values(trial), epoch, *_figures(trial, len(record.blocks)))
@@ -124,11 +139,11 @@ def _front(record: SweepRecord) -> Table:
 
 def sweep_line(record: SweepRecord) -> str:
     """One line on a sweep: how far it is and what it has found."""
-    total = record.asked + len(record.baselines)
-    failed = sum(trial.state == "failed" for trial in (*record.trials, *record.baselines))
+    failed, pruned = (sum(run.state == state for run in record.runs) for state in ("failed", "pruned"))
     inside = sum(trial.feasible for trial in record.trials)
     return (
-        f"{record.name}: {_ended(record)}/{total} done, {failed} failed, "
-        f"{inside} inside the budget of {record.budget}/{len(record.blocks)} blocks, "
+        f"{record.name}: {_ended(record)}/{_total(record)} done, {failed} failed, "
+        + (f"{pruned} pruned, " if pruned else "")
+        + f"{inside} inside the budget of {record.budget}/{len(record.blocks)} blocks, "
         f"{len(record.front)} on the front"
     )

@@ -4,20 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+Role = Literal["trial", "baseline", "confirmation"]
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial or baseline.
+    """One trial, baseline or confirmation (a trial of the front, trained again with another seed).
 
     Attributes:
-        key: unique in the sweep and fit for a folder name: ``trial-0007``, ``baseline-full``.
-        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``.
-        group: the label of a baseline as it is written, which its runs share: ``full``; a trial's own label.
+        key: unique in the sweep and fit for a folder name: ``trial-0007``, ``baseline-full``,
+            ``confirmation-0007-seed-1001``.
+        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``, ``7, seed 1001``.
+        group: the label of a baseline as it is written, which its runs share: ``full``; a trial's own label;
+            of a confirmation the label of its trial.
         method: how the model is adapted: ``selective_lora``, ``full``.
         parameters: values that tell it from its like, under their dotted names: of a trial those that were
-            searched, of a baseline those that it runs over; empty where it has one run.
+            searched (a mask as one entry, ``method.mask``, the names of the open blocks), of a baseline those
+            that it runs over, empty where it has one run; of a confirmation its ``training.seed``.
         metrics: last known metrics. Accuracies in percent, forgetting in percentage points. Without a
             prefix: validation (``id_accuracy``, ``forgetting``, ``retained_accuracy``, ``active_blocks``,
             ``active_fraction``, ``loss``, ``seconds``, ``epoch``, ``probe/<name>``); with ``test/``:
@@ -29,13 +33,14 @@ class TrialRecord:
         curve: WiSE-FT (arXiv 2109.01903): the metrics of the models whose weights are (1 - a) times the
             pre-trained ones and a times the trained ones, each with its ``a``, 0 to 1; empty where not
             measured.
+        closing_order: names of the closed blocks of a trial whose count was controlled, first closed first.
     """
 
     key: str
     label: str
     group: str
     method: str
-    role: Literal["trial", "baseline"]
+    role: Role
     state: State
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
@@ -43,6 +48,7 @@ class TrialRecord:
     feasible: bool
     reason: str | None
     curve: tuple[Mapping[str, float], ...] = ()
+    closing_order: tuple[str, ...] = ()
 
     def candidates(self, usual: int) -> int:
         """Number of blocks that the run could open: as in the search, unless its method has others."""
@@ -63,6 +69,9 @@ class SweepRecord:
         reference: metrics of the untouched pre-trained model, named as in `TrialRecord.metrics`.
         trials: by number.
         front: keys of the feasible, non-dominated trials, by falling ID accuracy.
+        confirmations: runs of the front's best trials with other seeds, in the order of their beginning.
+        mode: how the budget is kept: lambda is searched, the count is controlled, or the mask is searched.
+        tolerance: blocks by which a trial may miss the budget.
     """
 
     name: str
@@ -75,3 +84,11 @@ class SweepRecord:
     trials: tuple[TrialRecord, ...]
     baselines: tuple[TrialRecord, ...]
     front: tuple[str, ...]
+    confirmations: tuple[TrialRecord, ...] = ()
+    mode: Literal["search", "controlled", "mask"] = "search"
+    tolerance: int = 0
+
+    @property
+    def runs(self) -> tuple[TrialRecord, ...]:
+        """Everything that is trained."""
+        return (*self.baselines, *self.trials, *self.confirmations)

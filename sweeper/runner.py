@@ -25,6 +25,7 @@ from sweeper.folders import SweepFolder
 from sweeper.outcome import Outcome, write_outcome
 from sweeper.packs import choose_pack
 from sweeper.progress import Progress
+from sweeper.pruner import Pruner
 from sweeper.reference import known_reference
 from sweeper.searcher import PackSearcher
 from sweeper.storage import mend_journal, open_storage
@@ -168,6 +169,7 @@ def _tune(
                 name="tune",
                 storage_path=scratch,
                 verbose=0,
+                stop=Pruner(study) if study.space.search.prune else None,
                 callbacks=[SweepCallback(study, tracker, progress)],
                 # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),

@@ -1,37 +1,32 @@
-"""The truth about a sweep: two Optuna studies in one storage, one of trials and one of baselines."""
+"""The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, cast
 
 import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, parse_space, suggest
+from sweeper import reading
+from sweeper.confirm import pending
 from sweeper.errors import UserError
 from sweeper.folders import SweepFolder
-from sweeper.records import State, SweepRecord, TrialRecord
+from sweeper.masks import suggest_mask
+from sweeper.reading import LABEL, Objectives, trial_key
+from sweeper.records import Role, SweepRecord
 from sweeper.samplers import make_sampler
 from sweeper.storage import open_storage
 
-Role = Literal["trial", "baseline"]
 Report = Mapping[str, Any]
 
-_STATES: dict[TrialState, State] = {
-    TrialState.WAITING: "waiting",
-    TrialState.RUNNING: "running",
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-}
-_LABEL = "baseline"
 _LAST_ATTRIBUTE = "asked"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A trial or a baseline to be trained.
+    """A trial, a baseline or a confirmation to be trained.
 
     Attributes:
         key: as in `TrialRecord`.
@@ -43,20 +38,23 @@ class Job:
 
 
 class SweepStudy:
-    """A sweep's trials and baselines, in an Optuna storage.
+    """A sweep's trials, baselines and confirmations, in an Optuna storage.
 
     What the sweep is (space, blocks, budget, reference) is kept as attributes of the study of trials, so
-    that a storage alone is enough to go on.
+    that a storage alone is enough to go on. There is a study of confirmations only where the space asks for
+    them.
     """
 
     def __init__(self, name: str, storage: BaseStorage) -> None:
         self.name = name
         self._storage = storage
+        kept = optuna.get_all_study_names(storage)
         self._studies: dict[Role, optuna.Study] = {
             role: optuna.load_study(
                 study_name=study, storage=storage, sampler=optuna.samplers.RandomSampler()
             )
             for role, study in _study_names(name).items()
+            if study in kept
         }
         attributes = self._studies["trial"].user_attrs
         self.space = parse_space(attributes["space"])
@@ -75,14 +73,22 @@ class SweepStudy:
         pack: int,
         storage: BaseStorage,
     ) -> "SweepStudy":
-        """A new sweep, whose name is free. Remains of a creation that was cut off are replaced."""
+        """A new sweep, whose name is free. Remains of a creation that was cut off are replaced.
+
+        In mode controlled the space that is kept leaves as many blocks open as the budget has.
+        """
+        budget = space.budget.count(len(blocks))
+        if space.budget.mode == "controlled":
+            space = parse_space({**space.dump(), "method": {**space.method.dump(), "active_blocks": budget}})
         names = _study_names(space.sweep)
         for study_name in names.values():
             if study_name in optuna.get_all_study_names(storage):
                 optuna.delete_study(study_name=study_name, storage=storage)
         baselines = optuna.create_study(study_name=names["baseline"], storage=storage)
         for run in space.baseline_runs:
-            baselines.enqueue_trial({_LABEL: run.label})
+            baselines.enqueue_trial({LABEL: run.label})
+        if space.confirm:
+            optuna.create_study(study_name=names["confirmation"], storage=storage)
         trials = optuna.create_study(
             study_name=names["trial"],
             storage=storage,
@@ -92,7 +98,7 @@ class SweepStudy:
         attributes = {
             "space": space.dump(),
             "blocks": list(blocks),
-            "budget": space.budget.count(len(blocks)),
+            "budget": budget,
             "reference": dict(reference),
             "pack": pack,
             _LAST_ATTRIBUTE: space.search.trials,
@@ -125,19 +131,23 @@ class SweepStudy:
         return pack
 
     def interrupted(self) -> list[Job]:
-        """Trials and baselines that were under way when an earlier driver ended."""
+        """What was under way when an earlier driver ended."""
         return [
             self._job(role, frozen.number)
-            for role in ("baseline", "trial")
-            for frozen in self._studies[role].get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            for role in ("baseline", "trial", "confirmation")
+            for frozen in self._frozen(role, TrialState.RUNNING)
         ]
+
+    def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
+        """Optuna's trials, by number; only those in one of the states, if any is named."""
+        study = self._studies.get(role)
+        return study.get_trials(deepcopy=False, states=states or None) if study else []
 
     def next_baseline(self) -> Job | None:
         """A baseline that has not been started; None if there is none."""
-        study = self._studies["baseline"]
-        if not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if not self._frozen("baseline", TrialState.WAITING):
             return None
-        return self._job("baseline", study.ask().number)
+        return self._job("baseline", self._studies["baseline"].ask().number)
 
     def next_trial(self) -> Job | None:
         """A new trial, proposed by the sampler; None if all that were asked for have been started.
@@ -145,50 +155,97 @@ class SweepStudy:
         The sampler is made anew for every trial, seeded by the search's seed and the trial's number. So a
         proposal depends on what has finished and on nothing that a killed driver would take with it.
         """
-        study = self._studies["trial"]
-        if len(study.get_trials(deepcopy=False)) >= self.asked:
+        if len(self._frozen("trial")) >= self.asked:
             return None
-        return self._job("trial", study.ask().number)
+        return self._job("trial", self._studies["trial"].ask().number)
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether confirmations are asked for and not to be chosen yet, since trials have not ended."""
+        trials = self._frozen("trial")
+        ended = len(trials) >= self.asked and all(trial.state.is_finished() for trial in trials)
+        return self.space.confirm is not None and not ended
+
+    def next_confirmation(self) -> Job | None:
+        """A trial of the front, to be trained again with another seed; None if there is none to begin.
+
+        Only for when all trials have ended: the front is then what it will be.
+        """
+        study = self._studies.get("confirmation")
+        if study is None:
+            return None
+        # A driver that was killed here may have left one waiting.
+        if not self._frozen("confirmation", TrialState.WAITING):
+            missing = pending(self.record())
+            if not missing:
+                return None
+            number, seed = missing[0]
+            study.enqueue_trial({}, user_attrs={"trial": number, "seed": seed})
+        return self._job("confirmation", study.ask().number)
 
     def _job(self, role: Role, number: int) -> Job:
         """The job of a running trial; what its sampler has not proposed yet, it proposes now."""
         name = _study_names(self.name)[role]
-        sampler = make_sampler(self.space, number) if role == "trial" else None
+        sampler = make_sampler(self.space, number, self.blocks) if role == "trial" else None
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
         study_id = self._storage.get_study_id_from_name(name)
         trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
         if role == "baseline":
-            label = trial.suggest_categorical(_LABEL, list(self._runs))
+            label = trial.suggest_categorical(LABEL, list(self._runs))
             job = Job(f"baseline-{label}", self.space.for_baseline(label))
+        elif role == "trial":
+            job = Job(trial_key(number), self.space.with_values(self._values(trial)))
         else:
-            job = Job(f"trial-{number:04d}", self.space.with_values(suggest(self.space, trial)))
+            record = self.record()
+            run = record.confirmations[number]
+            job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
+
+    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
+        """What the space of a trial has beyond the sweep's."""
+        values = suggest(self.space, trial)
+        if self.space.budget.mode == "mask":
+            values |= suggest_mask(self.space, trial, self.blocks, self.budget)
+        return values
 
     def tell(self, report: Report) -> None:
         """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
         trial = self._under_way[report["key"]]
         if report["metrics"]:
             trial.set_user_attr("metrics", dict(report["metrics"]))
+        if report.get("rungs"):
+            trial.set_user_attr("rungs", trial.user_attrs.get("rungs", {}) | reading.written(report["rungs"]))
         if report["state"] == "running":
             return
         trial.set_user_attr("active", list(report["active"]))
+        if report.get("closing_order"):
+            trial.set_user_attr("closing_order", list(report["closing_order"]))
         if report.get("curve"):
             trial.set_user_attr("curve", [dict(point) for point in report["curve"]])
-        study = self._studies["baseline" if report["key"].startswith("baseline") else "trial"]
+        self._end(trial, report)
+        del self._under_way[report["key"]]
+
+    def _end(self, trial: optuna.Trial, report: Report) -> None:
+        study = self._studies[cast(Role, report["key"].split("-")[0])]
         if report["state"] == "complete":
-            trial.set_constraint("budget", self._excess(int(report["metrics"]["active_blocks"])))
+            excess = self.space.budget.excess(int(report["metrics"]["active_blocks"]), self.budget)
+            trial.set_constraint("budget", excess)
             values = [report["metrics"]["id_accuracy"], report["metrics"]["forgetting"]]
             study.tell(trial.number, values[: len(study.directions)])
         else:
             trial.set_user_attr("reason", report["reason"])
-            study.tell(trial.number, state=TrialState.FAIL)
-        del self._under_way[report["key"]]
+            state = TrialState.PRUNED if report["state"] == "pruned" else TrialState.FAIL
+            study.tell(trial.number, state=state)
 
-    def _excess(self, active: int) -> int:
-        """Blocks by which a trial misses the budget; feasible at zero and below."""
-        over = active - self.budget
-        return abs(over) if self.space.budget.rule == "exactly" else over
+    def inside(self, active: int) -> bool:
+        """Whether so many active blocks are inside the budget."""
+        return self.space.budget.excess(active, self.budget) <= 0
+
+    def rungs(self) -> dict[str, dict[int, Objectives]]:
+        """Each trial's objectives after the epochs at which it was judged; of failed trials none."""
+        trials = self._frozen("trial")
+        return {trial_key(t.number): reading.rungs_of(t) for t in trials if t.state != TrialState.FAIL}
 
     def under_way(self, key: str) -> bool:
         """Whether a trial has been started by this driver and has not ended."""
@@ -205,34 +262,14 @@ class SweepStudy:
             rule=self.space.budget.rule,
             asked=self.asked,
             reference=self.reference,
-            trials=tuple(self._trial(t) for t in self._studies["trial"].get_trials(deepcopy=False)),
-            baselines=tuple(self._baseline(t) for t in self._studies["baseline"].get_trials(deepcopy=False)),
-            front=tuple(f"trial-{trial.number:04d}" for trial in front),
-        )
-
-    def _trial(self, trial: FrozenTrial) -> TrialRecord:
-        label = str(trial.number)
-        return TrialRecord(
-            key=f"trial-{trial.number:04d}",
-            label=label,
-            group=label,
-            method=self.space.method.name,
-            role="trial",
-            parameters=trial.params,
-            **_told(trial),
-        )
-
-    def _baseline(self, trial: FrozenTrial) -> TrialRecord:
-        label = trial.params.get(_LABEL) or trial.system_attrs["fixed_params"][_LABEL]
-        run = self._runs[label]
-        return TrialRecord(
-            key=f"baseline-{label}",
-            label=label,
-            group=run.group,
-            method=run.method,
-            role="baseline",
-            parameters=run.varied,
-            **_told(trial),
+            trials=tuple(reading.trial_record(t, self.space, self.budget) for t in self._frozen("trial")),
+            baselines=tuple(reading.baseline_record(t, self._runs) for t in self._frozen("baseline")),
+            front=tuple(trial_key(trial.number) for trial in front),
+            confirmations=tuple(
+                reading.confirmation_record(t, self.space) for t in self._frozen("confirmation")
+            ),
+            mode=self.space.budget.mode,
+            tolerance=self.space.budget.tolerance,
         )
 
 
@@ -249,17 +286,4 @@ def open_study(name: str, url: str | None) -> SweepStudy:
 
 
 def _study_names(sweep: str) -> dict[Role, str]:
-    return {"trial": sweep, "baseline": f"{sweep}.baselines"}
-
-
-def _told(trial: FrozenTrial) -> dict[str, Any]:
-    """What a trial has reported so far, as a `TrialRecord` keeps it."""
-    complete = trial.state == TrialState.COMPLETE
-    return {
-        "state": _STATES[trial.state],
-        "metrics": trial.user_attrs.get("metrics", {}),
-        "active": tuple(trial.user_attrs.get("active", ())),
-        "feasible": complete and all(value <= 0 for value in trial.constraints.values()),
-        "reason": trial.user_attrs.get("reason"),
-        "curve": tuple(trial.user_attrs.get("curve", ())),
-    }
+    return {"trial": sweep, "baseline": f"{sweep}.baselines", "confirmation": f"{sweep}.confirmations"}

@@ -1,4 +1,4 @@
-"""MLflow: one experiment a sweep name, one parent run a sweep, one nested run a trial or baseline."""
+"""MLflow: one experiment a sweep name, one parent run a sweep, one nested run for all that is trained."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from search_spaces import Space, parse_space
+from sweeper.reading import space_of
 from sweeper.records import SweepRecord, TrialRecord
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -46,7 +47,7 @@ class Tracker:
         self._submit(self._open)
 
     def start(self, key: str, space: Mapping[str, Any]) -> None:
-        """Opens the run of a trial or baseline, if it has none yet."""
+        """Opens the run of what is about to be trained, if it has none yet."""
         self._submit(self._ensure_run, key, parse_space(space))
 
     def log(self, report: Mapping[str, Any], record: SweepRecord) -> None:
@@ -58,9 +59,9 @@ class Tracker:
 
     def reconcile(self, record: SweepRecord, history: Callable[[str], Iterable[Mapping[str, float]]]) -> None:
         """Brings the runs of ended trials to what the study says. ``history`` gives a trial's epochs."""
-        for trial in (*record.baselines, *record.trials):
+        for trial in record.runs:
             if trial.state in _STATUS:
-                self._submit(self._make_good, trial, history)
+                self._submit(self._make_good, trial, space_of(self._space, record, trial), history)
         self._submit(self._tag_front, record)
 
     def close(self, record: SweepRecord, status: str, artifacts: Mapping[str, Path]) -> None:
@@ -146,18 +147,16 @@ class Tracker:
             batch = metrics[first : first + _LARGEST_BATCH]
             self._client.log_batch(run_id, metrics=batch, tags=[] if first else tags)
 
-    def _make_good(self, trial: TrialRecord, history: Callable[[str], Iterable[Mapping[str, float]]]) -> None:
+    def _make_good(
+        self, trial: TrialRecord, space: Space, history: Callable[[str], Iterable[Mapping[str, float]]]
+    ) -> None:
         if trial.key not in self._runs:
-            baseline = trial.role == "baseline"
-            space = (
-                self._space.for_baseline(trial.label)
-                if baseline
-                else self._space.with_values(trial.parameters)
-            )
             self._ensure_run(trial.key, space)
         run = self._client.get_run(self._runs[trial.key])
         if run.info.status != _STATUS[trial.state]:
-            self._log_epochs(trial.key, history(trial.key))
+            # A pruned trial may have trained on with its pack.
+            last = trial.metrics.get("epoch", 0)
+            self._log_epochs(trial.key, [epoch for epoch in history(trial.key) if epoch["epoch"] <= last])
             self._end(trial)
 
     def _tag_front(self, record: SweepRecord) -> None:
@@ -176,6 +175,7 @@ class Tracker:
         summary = {
             "trials_complete": sum(trial.state == "complete" for trial in record.trials),
             "trials_feasible": sum(trial.feasible for trial in record.trials),
+            "trials_pruned": sum(trial.state == "pruned" for trial in record.trials),
             "front_size": len(record.front),
         }
         self._client.log_batch(self._parent, metrics=_metrics(summary, 0))
@@ -199,4 +199,4 @@ def _curve(trial: TrialRecord) -> list[Metric]:
 
 
 def _find(record: SweepRecord, key: str) -> TrialRecord:
-    return next(trial for trial in (*record.baselines, *record.trials) if trial.key == key)
+    return next(trial for trial in record.runs if trial.key == key)

@@ -24,8 +24,8 @@ class FineTune(tune.Trainable):
     Result of a step:
         members: for each trial ``{"key", "state": "running" | "complete" | "failed", "reason",
         "epochs": metrics of the epochs that this process has not reported yet, "metrics": the last known,
-        with those on the test splits at the end, "active": names of active blocks, at the end, "curve":
-        the WiSE-FT curve, at the end and where it is asked for}``.
+        with those on the test splits at the end, "active": names of active blocks, "closing_order": as
+        `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked}``.
         A member that has ended is not reported again.
     """
 
@@ -100,12 +100,14 @@ class FineTune(tune.Trainable):
         if reason is not None:
             return self._report(k, "failed", reason=f"{reason} in epoch {self.training.epoch}")
         state = "running" if self.training.epoch < self.training.epochs else "complete"
+        method = self.training.learner.method
         return self._report(
             k,
             state,
             metrics=metrics,
             epochs=self.histories[k][reported:],
-            active=self.training.learner.method.active_blocks()[k],
+            active=method.active_blocks()[k],
+            closing_order=method.closing_order()[k],
         )
 
     def _report(self, k: int, state: str, **details: Any) -> dict[str, Any]:
@@ -116,6 +118,7 @@ class FineTune(tune.Trainable):
             "metrics": {},
             "epochs": [],
             "active": (),
+            "closing_order": (),
             "curve": [],
             **details,
         }

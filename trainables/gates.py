@@ -1,4 +1,4 @@
-"""Scores, thresholds and the indicator that opens and closes a block."""
+"""Scores, thresholds, the indicator that opens and closes a block, and the cut to a number of open ones."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -37,10 +37,13 @@ class Gates(nn.Module):
         scores: (K, N), trained.
         threshold: (K, 1), tau.
         price: (K,), lambda.
+        frozen: (K,), whether a member's scores are decided: then they get no gradient and have no price.
+        pull: by how much a price of 1 pulls at every score: 1 / N for the mean, 1 for the sum.
     """
 
     threshold: Tensor
     price: Tensor
+    frozen: Tensor
 
     def __init__(
         self,
@@ -54,12 +57,62 @@ class Gates(nn.Module):
         self.scores = nn.Parameter(torch.tensor(initial)[:, None].repeat(1, blocks))
         self.register_buffer("threshold", torch.tensor(threshold)[:, None])
         self.register_buffer("price", torch.tensor(price))
-        self._reduce = torch.mean if penalty == "mean" else torch.sum
+        self.register_buffer("frozen", torch.zeros(len(price), dtype=torch.bool))
+        self.pull = 1 / blocks if penalty == "mean" else 1.0
 
     def forward(self) -> Tensor:
         """Gates (K, N), each 0 or 1."""
-        return indicator(self.scores, self.threshold)
+        return indicator(self._learning(), self.threshold)
 
     def penalty(self) -> Tensor:
         """(K,): lambda * mean_i |s_i|, or lambda * sum_i |s_i|."""
-        return self.price * self._reduce(self.scores.abs(), dim=1)
+        return self.price * self.pull * self._learning().abs().sum(dim=1)
+
+    def _learning(self) -> Tensor:
+        return torch.where(self.frozen[:, None], self.scores.detach(), self.scores)
+
+    @torch.no_grad()
+    def cut(self, member: int, count: int) -> float:
+        """Lowers all scores of a member by one amount, such that its ``count`` highest stay open.
+
+        The amount puts the threshold midway between the last score that stays open and the first that
+        closes; it is negative where blocks have to open, and zero where so many are open already. Of equal
+        scores the earlier block stays open.
+
+        Returns:
+            The amount: what a price would have taken from each score.
+        """
+        scores, threshold = self.scores[member], float(self.threshold[member])
+        if int((scores >= threshold).sum()) == count:
+            return 0.0
+        order = scores.argsort(descending=True, stable=True)
+        stay, close = order[:count], order[count:]
+        edge = [scores[side[end]] for side, end in ((stay, -1), (close, 0)) if len(side)]
+        amount = float(torch.stack(edge).mean()) - threshold
+        scores -= amount
+        # Equal scores, and rounding, would leave some on the wrong side.
+        scores[stay] = scores[stay].clamp_min(threshold)
+        scores[close] = scores[close].clamp_max(_below(threshold))
+        return amount
+
+    @torch.no_grad()
+    def fix(self, member: int, is_open: Tensor) -> None:
+        """Opens just these blocks (N,) of a member, by scores at its threshold and below it, for good."""
+        threshold = float(self.threshold[member])
+        self.scores[member] = torch.where(is_open, threshold, _below(threshold))
+        self.frozen[member] = True
+
+
+def _below(threshold: float) -> float:
+    """The largest score that is not open."""
+    return float(torch.nextafter(torch.tensor(threshold), torch.tensor(-torch.inf)))
+
+
+def falling_count(done: float, blocks: int, count: int) -> int:
+    """Blocks that are open when a share ``done`` of the ramp is over: from all of them to ``count``.
+
+        b = count + (blocks - count) (1 - done)^3, rounded; ``count`` at the end of the ramp and after it
+
+    Source: AdaLoRA's rank budget (arXiv 2303.10512, equation 12), without its warm-up.
+    """
+    return count + round((blocks - count) * (1 - min(1.0, done)) ** 3)

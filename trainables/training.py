@@ -56,6 +56,12 @@ class Training:
         self.epoch = 0
         phases = self.learner.method.phases if self.learner.trained() else 0
         self.epochs = phases * self.schedule["epochs"]
+        self.steps = self.schedule["epochs"] * self.batches
+        shares = [self._share(step) for step in range(1, self.steps + 1)]
+        self.learner.method.schedule(shares, self.schedule["epochs"])
+
+    def _share(self, step: int) -> float:
+        return learning_rate_share(step, self.steps, self.schedule["warmup"])
 
     def _optimizers(self) -> list[Any]:
         scores = self.learner.method.score_optimizers()
@@ -70,16 +76,22 @@ class Training:
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits."""
         start = time.perf_counter()
+        losses = self.train_epoch()
+        metrics = self.validate()
+        seconds = time.perf_counter() - start
+        told = self.learner.method.gate_metrics()
+        for member, loss, gates in zip(metrics, losses.tolist(), told, strict=True):
+            member.update(loss=loss, seconds=seconds, **gates)
+        return metrics
+
+    def train_epoch(self) -> Tensor:
+        """Trains one epoch; mean loss of each member, (K,)."""
         if self.epoch and self.epoch % self.schedule["epochs"] == 0:
             self.learner.begin_phase()
             self.adapter_optimizer, *self.score_optimizers = self._optimizers()
         losses = self.run_batches(self.batches)
         self.epoch += 1
-        metrics = self.validate()
-        seconds = time.perf_counter() - start
-        for member, loss in zip(metrics, losses.tolist(), strict=True):
-            member.update(loss=loss, seconds=seconds)
-        return metrics
+        return losses
 
     def run_batches(self, batches: int) -> Tensor:
         """Trains the first batches of an epoch; mean loss of each member, (K,)."""
@@ -87,6 +99,8 @@ class Training:
         orders = torch.stack([torch.randperm(len(train), generator=g) for g in self.generators])
         orders = orders.to(train.labels.device)
         total = torch.zeros(self.learner.size, device=train.labels.device)
+        done = self.epoch % self.schedule["epochs"] * self.batches
+        self.learner.method.advance(done)
         for batch in range(batches):
             rows = orders[:, batch * self.batch_size : (batch + 1) * self.batch_size]
             pixels = augmented(
@@ -94,15 +108,14 @@ class Training:
             )
             loss = self.learner.loss(pixels, train.labels[rows], self.epoch)
             loss.sum().backward()
-            self._step(self.epoch % self.schedule["epochs"] * self.batches + batch + 1)
+            self._step(done + batch + 1)
             total += loss.detach()
         return total / batches
 
     def _step(self, number: int) -> None:
-        steps = self.schedule["epochs"] * self.batches
-        share = learning_rate_share(number, steps, self.schedule["warmup"])
         for optimizer in (self.adapter_optimizer, *self.score_optimizers):
-            optimizer.step(number, share)
+            optimizer.step(number, self._share(number))
+        self.learner.method.advance(number)
 
     @torch.no_grad()
     def validate(self) -> list[Metrics]:

@@ -1,4 +1,4 @@
-"""A sweep as a data frame: one row a trial and baseline."""
+"""A sweep as data frames: one row a run, one a confirmed trial, one a point of a curve."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,20 +7,32 @@ from typing import Any
 import pandas as pd
 
 from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import words
+from sweeper.report.confirmed import confirmed
 
+#: What is told of a confirmed trial: the objectives and the count on validation, then test splits.
+MEASURED = (
+    "id_accuracy",
+    "forgetting",
+    "active_blocks",
+    "test/id_accuracy",
+    "test/ood_accuracy",
+    "test/forgetting",
+)
 _FIRST_METRICS = ("id_accuracy", "forgetting", "retained_accuracy", "active_blocks", "active_fraction")
 
 
 def trials_frame(record: SweepRecord) -> pd.DataFrame:
-    """One row a trial, by number, then one a baseline.
+    """One row a trial, by number, then one a baseline, then one a confirmation.
 
     Columns: ``key``, ``label``, ``role``, ``method``, ``state``, ``feasible``, ``front``; the parameters
     under their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent,
     forgetting in percentage points); ``active``, the open blocks joined by commas; ``reason``. What is
     unknown is missing.
-    A parameter whose values are of several kinds becomes text, so that every column has one type.
+    A parameter whose values are of several kinds becomes text, so that every column has one type; so does a
+    mask: its blocks, joined by commas.
     """
-    rows = [*record.trials, *record.baselines]
+    rows = [*record.trials, *record.baselines, *record.confirmations]
     front = set(record.front)
     columns: dict[str, pd.Series[Any]] = {
         "key": _text(row.key for row in rows),
@@ -31,7 +43,7 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
         "feasible": pd.Series([row.feasible for row in rows], dtype="bool"),
         "front": pd.Series([row.key in front for row in rows], dtype="bool"),
     }
-    for name in parameter_names(record):
+    for name in parameter_names(rows):
         columns[name] = _column([row.parameters.get(name) for row in rows])
     for name in metric_names(rows):
         columns[name] = pd.Series([row.metrics.get(name) for row in rows], dtype="float64")
@@ -57,9 +69,34 @@ def curves_frame(record: SweepRecord) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def parameter_names(record: SweepRecord) -> list[str]:
-    """Dotted names of the parameters: those that trials search in their order, then those of baselines."""
-    return list(dict.fromkeys(n for row in (*record.trials, *record.baselines) for n in row.parameters))
+def confirmed_frame(record: SweepRecord) -> pd.DataFrame:
+    """One row a confirmed trial, by number: its figures over the seeds that have finished.
+
+    Columns: ``key`` and ``label`` of the trial; ``seeds`` (finished), ``asked``, ``failed``, ``feasible``
+    (seeds inside the budget); for each of `MEASURED` its mean, under its own name, and
+    ``<name>_half_width``, half the width of the mean's 95 % confidence interval, missing with one seed.
+    """
+    found = confirmed(record)
+    columns: dict[str, pd.Series[Any]] = {
+        "key": _text(one.trial.key for one in found),
+        "label": _text(one.trial.label for one in found),
+        "seeds": _column([len(one.finished) for one in found]),
+        "asked": _column([len(one.runs) for one in found]),
+        "failed": _column([len(one.failed) for one in found]),
+        "feasible": _column([sum(run.feasible for run in one.finished) for one in found]),
+    }
+    for name in MEASURED:
+        intervals = [one.interval(name) for one in found]
+        means = [None if known is None else known.mean for known in intervals]
+        widths = [None if known is None else known.half_width for known in intervals]
+        columns[name] = pd.Series(means, dtype="float64")
+        columns[f"{name}_half_width"] = pd.Series(widths, dtype="float64")
+    return pd.DataFrame(columns)
+
+
+def parameter_names(rows: Iterable[TrialRecord]) -> list[str]:
+    """Dotted names of the parameters, in the order in which the rows have them."""
+    return list(dict.fromkeys(name for row in rows for name in row.parameters))
 
 
 def metric_names(rows: Iterable[TrialRecord]) -> list[str]:
@@ -81,7 +118,12 @@ def _column(values: Sequence[Any]) -> "pd.Series[Any]":
     if known and all(isinstance(value, int | float) and not isinstance(value, bool) for value in known):
         return pd.Series(values, dtype="float64")
     return _text(
-        None if v is None else v if isinstance(v, str) else json.dumps(v, default=str) for v in values
+        v
+        if v is None or isinstance(v, str)
+        else ", ".join(v)
+        if words.are_names(v)
+        else json.dumps(v, default=str)
+        for v in values
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from sweeper.report.points import PRE_TRAINED, Points, place
+from sweeper.report.points import FRONT, PRE_TRAINED, Points, place
 
 LONGEST = 24
 #: Half the side of a marker, and the spaces tried between a marker and its name, in pixels.
@@ -95,7 +95,7 @@ class Name(NamedTuple):
 
 
 def names(shown: Points, to_pixels: Callable[[Spot], Spot], area: Box, letter: Spot) -> list[Name]:
-    """The names of the pre-trained point and of each baseline at its best run, where there is room.
+    """The names of the pre-trained point, of each mean and of each baseline at its best, where there is room.
 
     A baseline on the pre-trained point needs no name.
 
@@ -107,11 +107,13 @@ def names(shown: Points, to_pixels: Callable[[Spot], Spot], area: Box, letter: S
     if shown.pre_trained is not None:
         own = (0.0, shown.pre_trained)
         bearers = [(own, "pre-trained", PRE_TRAINED), *(b for b in bearers if not _same(b[0], own))]
+    bearers = [*((mean.place, f"mean of trial {mean.label}", FRONT) for mean in shown.means), *bearers]
     wanted = [
         Label(*to_pixels(spot), letter[0] * min(len(text), LONGEST), letter[1]) for spot, text, _ in bearers
     ]
     markers = [spot for spot, _, _ in bearers]
     markers += [place(row) for row in (*shown.front, *(r for b in shown.baselines for r in b.runs))]
+    markers += [spot for mean in shown.means for spot in mean.spots]
     found = shifts(wanted, [to_pixels(spot) for spot in dict.fromkeys(markers)], area)
     return [
         Name(*bearer, shift, led=shift not in islice(_places(label), 8))

@@ -13,11 +13,21 @@ from plotly.offline import get_plotlyjs
 from sweeper.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
+from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
 from sweeper.report.groups import NEAR
 from sweeper.report.plots import front_plot, hypervolume_plot
 from sweeper.report.points import points, spots
-from sweeper.report.rows import best_columns, best_rows, columns, pre_trained, probe_names, rows
+from sweeper.report.rows import (
+    best_columns,
+    best_rows,
+    columns,
+    confirmed_columns,
+    confirmed_rows,
+    pre_trained,
+    probe_names,
+    rows,
+)
 
 
 def page(record: SweepRecord, recommended_command: str | None = None) -> str:
@@ -78,6 +88,21 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "best_rows": best_rows(record, best),
         "near": NEAR,
         "curves": any(row.curve for row in (*record.trials, *record.baselines)),
+        "closing": words.closing(record),
+        "stopped": any(trial.state == "pruned" for trial in record.trials),
+        **_confirmed(record),
+    }
+
+
+def _confirmed(record: SweepRecord) -> dict[str, Any]:
+    """The table of confirmed trials, what can be said of them, and (label, reason) of runs that failed."""
+    found, shown = confirmed(record), confirmed_columns()
+    return {
+        "confirmed_columns": shown,
+        "confirmed_rows": confirmed_rows(record, shown),
+        "verdicts": verdicts(found),
+        "failed": [(run.label, run.reason or "for no known reason") for one in found for run in one.failed],
+        "means": bool(points(record).means),
     }
 
 
@@ -86,6 +111,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
         ("model", words.model(record)),
         ("ID task", words.task(record)),
         ("budget", words.budget(record)),
+        ("mode", words.mode(record)),
         ("progress", words.counts(record)),
     ]
 
@@ -98,9 +124,21 @@ def _recommended(record: SweepRecord, trial: TrialRecord) -> dict[str, Any]:
             ("forgetting", f"{words.figure(trial.metrics.get('forgetting'))} pp"),
             ("active blocks", words.active(record, trial)),
         ],
-        "parameters": [(name, words.setting(value)) for name, value in trial.parameters.items()],
+        "parameters": [(name, words.setting(value, record)) for name, value in trial.parameters.items()],
         "active": trial.active,
+        "confirmed": next((_means(one) for one in confirmed(record) if one.trial is trial), ""),
     }
+
+
+def _means(one: Confirmed) -> str:
+    """The recommended trial's means in a sentence; empty while there is no interval."""
+    accuracy, forgetting = one.interval("id_accuracy"), one.interval("forgetting")
+    if len(one.finished) < 2:
+        return ""
+    return (
+        f"Trained again with {len(one.finished)} other seeds: ID accuracy {words.interval(accuracy)} %, "
+        f"forgetting {words.interval(forgetting)} pp (mean and 95 % confidence interval)."
+    )
 
 
 def _figures(record: SweepRecord) -> dict[str, Any]:
@@ -130,12 +168,18 @@ def _cards(record: SweepRecord, front: list[TrialRecord], chosen: TrialRecord | 
             "note": f"{words.figure(trial.metrics.get('id_accuracy'))} %, "
             f"{words.figure(trial.metrics.get('forgetting'))} pp, {words.active(record, trial)} active",
             "grids": _grids(record, [trial]),
+            "closing_order": words.short_blocks(record, trial.closing_order),
         }
         for trial in front
     ]
     if len(front) < 2:
         return cards
-    summary = {"title": f"all {len(front)} trials of the front", "knee": False, "note": "share of trials"}
+    summary = {
+        "title": f"all {len(front)} trials of the front",
+        "knee": False,
+        "note": "share of trials",
+        "closing_order": [],
+    }
     return [{**summary, "grids": _grids(record, front)}, *cards]
 
 

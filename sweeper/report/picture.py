@@ -23,6 +23,7 @@ def front_png(record: SweepRecord) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw_trials(axes, shown)
+    _draw_means(axes, shown.means)
     _draw_marks(axes, shown)
     _draw_curves(axes, shown)
     _dress(axes, record)
@@ -34,11 +35,14 @@ def front_png(record: SweepRecord) -> bytes:
 
 def _draw_trials(axes: Axes, shown: on_plot.Points) -> None:
     thin: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgewidth": 1.2}
-    _draw(axes, "stopped early", shown.stopped, marker="_", color=on_plot.OUTSIDE, **thin)
+    _draw(
+        axes, "stopped early", shown.stopped, marker="_", color=on_plot.OUTSIDE, alpha=on_plot.FAINT, **thin
+    )
     _draw(axes, "outside budget", shown.outside, marker="x", color=on_plot.OUTSIDE, **thin)
     _draw(axes, "inside budget", shown.feasible, marker="o", color=on_plot.FEASIBLE, **thin)
     step = {"drawstyle": "steps-post", "linewidth": 1.4, "markersize": 7}
-    _draw(axes, "front", shown.front, marker="o", color=on_plot.FRONT, **step)
+    front = "front, single runs" if shown.means else "front"
+    _draw(axes, front, shown.front, marker="o", color=on_plot.FRONT, **step)
     if shown.knee is not None:
         ring = {
             "marker": "o",
@@ -48,6 +52,27 @@ def _draw_trials(axes: Axes, shown: on_plot.Points) -> None:
             "fillstyle": "none",
         }
         _draw(axes, f"knee: trial {shown.knee.label}", [shown.knee], color=on_plot.KNEE, zorder=4, **ring)
+
+
+def _draw_means(axes: Axes, means: Sequence[on_plot.Mean]) -> None:
+    """White dots with error bars, each joined to its trial's single run by a thin line."""
+    for mean in means:
+        x, y = zip(mean.single, mean.place, strict=True)
+        axes.plot(x, y, color=on_plot.FRONT, linestyle="--", linewidth=1.0, alpha=0.4)
+        axes.errorbar(
+            *mean.place,
+            xerr=mean.x.half_width,
+            yerr=mean.y.half_width,
+            label="mean of seeds, 95 % CI" if mean is means[0] else None,
+            fmt="o",
+            color=on_plot.FRONT,
+            markerfacecolor="white",
+            markersize=7,
+            markeredgewidth=1.6,
+            linewidth=1.3,
+            capsize=3,
+            zorder=5,
+        )
 
 
 def _draw_marks(axes: Axes, shown: on_plot.Points) -> None:

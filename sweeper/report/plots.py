@@ -1,15 +1,14 @@
 """The interactive plots of the page, as plotly figures."""
 
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from sweeper.front import hypervolume_history, number
 from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import hover
 from sweeper.report import points as on_plot
-from sweeper.report import words
 from sweeper.report.labels import LONGEST, Box, Spot, names
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -35,13 +34,15 @@ def front_plot(record: SweepRecord) -> go.Figure:
     strong = {"symbol": "circle", "size": 10, "color": on_plot.FRONT}
     _add_curves(figure, "WiSE-FT, others", shown.other_curves, visible="legendonly", legendrank=2001)
     _add_curves(figure, "WiSE-FT curve", shown.curves, legendrank=2000)
-    _add(figure, record, "stopped early", shown.stopped, small)
+    _add(figure, record, "stopped early", shown.stopped, small, opacity=on_plot.FAINT)
     _add(figure, record, "outside budget", shown.outside, grey)
     _add(figure, record, "inside budget", shown.feasible, plain)
-    _add(figure, record, "front", shown.front, strong, mode="lines+markers", line=_step(on_plot.FRONT))
+    front = "front, single runs" if shown.means else "front"
+    _add(figure, record, front, shown.front, strong, mode="lines+markers", line=_step(on_plot.FRONT))
     if shown.knee is not None:
         ring = {"symbol": "circle-open", "size": 20, "color": on_plot.KNEE, "line": {"width": 2.5}}
         _add(figure, record, f"knee: trial {shown.knee.label}", [shown.knee], ring, hoverinfo="skip")
+    _add_means(figure, shown.means)
     if shown.pre_trained is not None:
         _add_pre_trained(figure, shown.pre_trained)
     for baseline in shown.baselines:
@@ -116,10 +117,10 @@ def _add(
     trace = {
         "x": [on_plot.place(row)[0] for row in rows],
         "y": [on_plot.place(row)[1] for row in rows],
-        "customdata": [_hover(record, row) for row in rows],
+        "customdata": [hover.of_run(record, row) for row in rows],
         "hovertemplate": "%{customdata}<extra></extra>",
         "mode": "markers",
-        "name": _plain(name, 20),
+        "name": hover.plain(name, 20),
         "marker": marker,
     }
     figure.add_scatter(**{**trace, **more})
@@ -134,6 +135,39 @@ def _add_pre_trained(figure: go.Figure, accuracy: float) -> None:
         marker={"symbol": "star", "size": 20, "color": on_plot.PRE_TRAINED},
         hovertemplate="pre-trained, untouched<br>ID accuracy %{y:.2f} %<extra></extra>",
     )
+
+
+def _add_means(figure: go.Figure, means: Sequence[on_plot.Mean]) -> None:
+    """White dots with error bars, each joined to its trial's single run by a thin line."""
+    if not means:
+        return
+    group: dict[str, Any] = {"legendgroup": "means", "name": "mean, 95 % CI"}
+    figure.add_scatter(
+        x=[x for mean in means for x in (mean.single[0], mean.x.mean, None)],
+        y=[y for mean in means for y in (mean.single[1], mean.y.mean, None)],
+        mode="lines",
+        line={"color": _faint(on_plot.FRONT), "width": 1.2, "dash": "dash"},
+        hoverinfo="skip",
+        showlegend=False,
+        **group,
+    )
+    figure.add_scatter(
+        x=[mean.x.mean for mean in means],
+        y=[mean.y.mean for mean in means],
+        error_x=_bars([mean.x.half_width for mean in means]),
+        error_y=_bars([mean.y.half_width for mean in means]),
+        customdata=[hover.of_mean(mean) for mean in means],
+        hovertemplate="%{customdata}<extra></extra>",
+        mode="markers",
+        marker={"size": 10, "color": "white", "line": {"color": on_plot.FRONT, "width": 2}},
+        **group,
+    )
+
+
+def _bars(widths: Sequence[float | None]) -> dict[str, Any]:
+    """Error bars; none where a single seed leaves the width unknown."""
+    lengths = [width or 0.0 for width in widths]
+    return {"type": "data", "array": lengths, "color": on_plot.FRONT, "thickness": 1.5, "width": 4}
 
 
 def _add_baseline(figure: go.Figure, record: SweepRecord, baseline: on_plot.Baseline) -> None:
@@ -152,7 +186,7 @@ def _add_curves(figure: go.Figure, name: str, curves: Sequence[on_plot.Curve], *
         figure.add_scatter(
             x=[x for x, _ in spots],
             y=[y for _, y in spots],
-            customdata=[_curve_hover(curve.row, point) for point in curve.points],
+            customdata=[hover.of_curve(curve.row, point) for point in curve.points],
             hovertemplate="%{customdata}<extra></extra>",
             mode="lines+markers",
             line={"color": curve.colour, "width": 1, "dash": "dot"},
@@ -177,7 +211,7 @@ def _label(figure: go.Figure, shown: on_plot.Points) -> None:
         figure.add_annotation(
             x=x,
             y=y,
-            text=_plain(name.text, LONGEST),
+            text=hover.plain(name.text, LONGEST),
             font={"size": 12, "color": name.colour},
             bgcolor="rgba(255, 255, 255, 0.7)",
             borderpad=0,
@@ -209,6 +243,7 @@ def _add_zoom(figure: go.Figure, shown: on_plot.Points) -> None:
     if not shown.front:
         return
     spots = [on_plot.place(row) for row in shown.front]
+    spots += [spot for mean in shown.means for spot in mean.spots]
     ranges = [_around([spot[axis] for spot in spots]) for axis in (0, 1)]
     near = {"xaxis.range": ranges[0], "yaxis.range": ranges[1]}
     everything = {"xaxis.autorange": True, "yaxis.autorange": True}
@@ -244,33 +279,3 @@ def _make_room(figure: go.Figure) -> None:
 def _around(values: Sequence[float]) -> list[float]:
     margin = 0.15 * (max(values) - min(values)) or 1.0
     return [min(values) - margin, max(values) + margin]
-
-
-def _hover(record: SweepRecord, row: TrialRecord) -> str:
-    lines = [f"<b>{row.role} {_plain(row.label, 60)}</b>"]
-    lines += [f"{_plain(name, 40)}: {_plain(words.setting(v), 60)}" for name, v in row.parameters.items()]
-    lines.append(f"ID accuracy: {words.figure(row.metrics.get('id_accuracy'))} %")
-    lines.append(f"forgetting: {words.figure(row.metrics.get('forgetting'))} pp")
-    lines.append(f"active blocks: {words.active(record, row)}")
-    lines += [_plain(name, 40) for name in row.active[:8]]
-    if len(row.active) > 8:
-        lines.append(f"and {len(row.active) - 8} more")
-    if row.state == "pruned":
-        lines.append("stopped early")
-    return "<br>".join(lines)
-
-
-def _curve_hover(row: TrialRecord, point: Mapping[str, float]) -> str:
-    return "<br>".join(
-        [
-            f"<b>{row.role} {_plain(row.label, 60)}</b>, WiSE-FT a = {point['a']:.4g}",
-            f"ID accuracy: {words.figure(point['id_accuracy'])} %",
-            f"forgetting: {words.figure(point['forgetting'])} pp",
-            f"OOD accuracy (test): {words.figure(point.get('test/ood_accuracy'))} %",
-        ]
-    )
-
-
-def _plain(text: str, most: int) -> str:
-    """Text that plotly shows as it is, cut where it is long: plotly reads some HTML in its strings."""
-    return escape(words.cut(text, most), quote=False)

@@ -4,12 +4,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sweeper.confidence import Interval
 from sweeper.front import has_objectives, on_front, recommended
 from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report.confirmed import Confirmed, confirmed
 from sweeper.report.groups import groups
 
 FRONT, FEASIBLE, OUTSIDE = "#1b5e9e", "#6fa3d2", "#a9adb3"
 PRE_TRAINED, KNEE = "#1f2328", "#c2185b"
+#: Opacity of what was stopped early: it stands where its last epoch left it.
+FAINT = 0.5
 
 #: Marker and colour of the i-th baseline, each begun anew after its last. The markers are named as plotly and
 #: as matplotlib name them; the two numbers have no common divisor, so 55 baselines differ.
@@ -58,6 +62,35 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """A confirmed trial as it is drawn.
+
+    Attributes:
+        single: where the trial's own run stands.
+        x: forgetting over the seeds, in percentage points.
+        y: ID accuracy over the seeds, in percent.
+    """
+
+    label: str
+    single: tuple[float, float]
+    x: Interval
+    y: Interval
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Where the mean stands."""
+        return self.x.mean, self.y.mean
+
+    @property
+    def spots(self) -> list[tuple[float, float]]:
+        """The mean, then places along its two error bars, to their ends."""
+        shares = [step / 4 for step in range(-4, 5) if step]
+        across = [(self.x.mean + share * (self.x.half_width or 0.0), self.y.mean) for share in shares]
+        up = [(self.x.mean, self.y.mean + share * (self.y.half_width or 0.0)) for share in shares]
+        return [self.place, *across, *up]
+
+
+@dataclass(frozen=True)
 class Points:
     """The rows that have both objectives, each in one group.
 
@@ -66,6 +99,7 @@ class Points:
         feasible: inside the budget, dominated.
         outside: complete, but outside the budget.
         stopped: stopped early, at their last epoch.
+        means: of the confirmed trials over their seeds.
         baselines: those with a complete run.
         curves: of the front, then of each baseline's best run.
         other_curves: of the baselines' other runs.
@@ -77,6 +111,7 @@ class Points:
     feasible: list[TrialRecord]
     outside: list[TrialRecord]
     stopped: list[TrialRecord]
+    means: list[Mean]
     baselines: list[Baseline]
     curves: list[Curve]
     other_curves: list[Curve]
@@ -99,6 +134,7 @@ def points(record: SweepRecord) -> Points:
         feasible=[trial for trial in complete if trial.feasible],
         outside=[trial for trial in complete if not trial.feasible],
         stopped=[trial for trial in rest if trial.state == "pruned"],
+        means=_means(confirmed(record)),
         baselines=baselines,
         curves=_curves(best),
         other_curves=_curves(others),
@@ -122,8 +158,19 @@ def spots(shown: Points) -> list[tuple[float, float]]:
     runs = [run for baseline in shown.baselines for run in baseline.runs]
     rows = [*shown.front, *shown.feasible, *shown.outside, *shown.stopped, *runs]
     curves = [spot(point) for curve in shown.curves for point in curve.points]
+    means = [spot for mean in shown.means for spot in mean.spots]
     untouched = [] if shown.pre_trained is None else [(0.0, shown.pre_trained)]
-    return [*(place(row) for row in rows), *curves, *untouched]
+    return [*(place(row) for row in rows), *means, *curves, *untouched]
+
+
+def _means(found: Sequence[Confirmed]) -> list[Mean]:
+    """The confirmed trials of which at least one seed has finished."""
+    means = []
+    for one in found:
+        x, y = one.interval("forgetting"), one.interval("id_accuracy")
+        if x is not None and y is not None:
+            means.append(Mean(one.trial.label, place(one.trial), x, y))
+    return means
 
 
 def _baselines(record: SweepRecord) -> list[Baseline]:

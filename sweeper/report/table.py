@@ -20,13 +20,15 @@ def front_table(record: SweepRecord) -> Table:
 
     ID accuracy and test accuracies in percent, forgetting in percentage points, active blocks of all blocks.
     """
-    parameters = parameter_names(record)
+    shown = [*record.trials, *record.baselines]
+    parameters = parameter_names(shown)
     title = Text(f"{record.name}: the front, {words.budget(record)}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("trial", no_wrap=True)
-    shown = [*record.trials, *record.baselines]
     for parameter, name in zip(parameters, words.short(parameters), strict=True):
-        _add_column(table, name, [words.setting(row.parameters.get(parameter)) for row in shown])
+        _add_column(table, name, [words.setting(row.parameters.get(parameter), record) for row in shown])
+    for name in words.closing(record):
+        _add_column(table, name)
     for name in ("ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"):
         _add_column(table, name)
     chosen = recommended(record)
@@ -38,7 +40,7 @@ def front_table(record: SweepRecord) -> Table:
     for group in groups(record.baselines):
         table.add_row(*_cells(record, _name(group), group.best or group.runs[-1], parameters))
     table.add_section()
-    table.add_row(*_pre_trained(record, len(parameters)), style="dim")
+    table.add_row(*_pre_trained(record, len(parameters) + len(words.closing(record))), style="dim")
     return table
 
 
@@ -52,7 +54,7 @@ def _name(group: Group) -> str:
     """A baseline by its label; of how many runs it is the best, or how far it is."""
     if group.best is None:
         under_way = any(run.state == "running" for run in group.runs)
-        return f"{group.label} ({'running' if under_way else group.runs[-1].state})"
+        return f"{group.label} ({'running' if under_way else words.state(group.runs[-1])})"
     return group.label if len(group.runs) == 1 else f"{group.label}, best of {len(group.measured)}"
 
 
@@ -60,7 +62,8 @@ def _cells(record: SweepRecord, name: str, row: TrialRecord, parameters: Sequenc
     metrics = row.metrics
     cells = [
         name,
-        *(words.setting(row.parameters.get(parameter)) for parameter in parameters),
+        *(words.setting(row.parameters.get(parameter), record) for parameter in parameters),
+        *(words.setting(metrics.get(name)) for name in words.closing(record).values()),
         words.figure(metrics.get("id_accuracy")),
         words.figure(metrics.get("forgetting")),
         words.active(record, row),

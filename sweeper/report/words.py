@@ -3,9 +3,10 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from sweeper.confidence import Interval
 from sweeper.records import SweepRecord, TrialRecord
 
 UNKNOWN = "\N{EN DASH}"
@@ -18,18 +19,32 @@ def figure(value: float | None, digits: int = 2) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def setting(value: Any) -> str:
-    """A parameter's value: floats to four significant digits, anything nested as JSON."""
+def setting(value: Any, record: SweepRecord | None = None) -> str:
+    """A parameter's value: floats to four significant digits, names in a row, anything nested as JSON.
+
+    Args:
+        record: where it is given, blocks are named without their tower, if the sweep has only one.
+    """
     if value is None:
         return UNKNOWN
     if isinstance(value, float):
         return f"{value:.4g}"
+    if are_names(value):
+        return ", ".join(value if record is None else short_blocks(record, value))
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def settings(parameters: Mapping[str, Any]) -> str:
-    """Parameters on one line: ``method.lambda 0.31, method.rank 4``."""
-    return ", ".join(f"{name} {setting(value)}" for name, value in parameters.items())
+def are_names(value: Any) -> bool:
+    """Whether a parameter's value is a row of names, as the open blocks of a mask are."""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(name, str) for name in value)
+
+
+def short_blocks(record: SweepRecord, names: Sequence[str]) -> list[str]:
+    """Names of blocks without their tower (``3.qkv``), where all blocks of the sweep share it."""
+    towers = {block.partition(".")[0] for block in record.blocks}
+    return (
+        [name.removeprefix(f"{next(iter(towers))}.") for name in names] if len(towers) == 1 else list(names)
+    )
 
 
 def cut(text: str, most: int) -> str:
@@ -44,10 +59,44 @@ def short(names: Sequence[str]) -> list[str]:
 
 
 def budget(record: SweepRecord) -> str:
-    """The budget as a phrase: ``at most 2 of 32 blocks (6.25 %)``."""
+    """The budget as a phrase: ``at most 2 of 32 blocks (6.25 %)``.
+
+    With a tolerance: ``exactly 2 of 32 blocks, give or take 1 (3.125 to 9.375 %)``.
+    """
     rule = {"at_most": "at most", "exactly": "exactly"}[record.rule]
-    share = f" ({100 * record.budget / len(record.blocks):.4g} %)" if record.blocks else ""
-    return f"{rule} {record.budget} of {len(record.blocks)} blocks{share}"
+    near = f", give or take {record.tolerance}" if record.tolerance else ""
+    counts = sorted({record.budget - record.tolerance, record.budget + record.tolerance})
+    total = len(record.blocks)
+    share = f" ({' to '.join(f'{100 * count / total:.4g}' for count in counts)} %)" if total else ""
+    return f"{rule} {record.budget} of {total} blocks{near}{share}"
+
+
+def mode(record: SweepRecord) -> str:
+    """How the budget is met, as a phrase: ``controlled: each trial closes blocks until 2 are open``."""
+    count = f"{record.budget} {'is' if record.budget == 1 else 'are'} open"
+    return {
+        "search": "search: a trial that misses it is left off the front",
+        "controlled": f"controlled: each trial closes blocks until {count}",
+        "mask": "mask: the search chooses which blocks are open",
+    }[record.mode]
+
+
+def closing(record: SweepRecord) -> dict[str, str]:
+    """Headings and metrics of what only trials with a controlled count have; empty where none has."""
+    known = any("lambda" in trial.metrics for trial in record.trials)
+    return {"final lambda": "lambda"} if known else {}
+
+
+def state(row: TrialRecord) -> str:
+    """How far a run is: its state, with ``stopped early`` for pruned."""
+    return "stopped early" if row.state == "pruned" else row.state
+
+
+def interval(found: Interval | None) -> str:
+    """A mean and the half-width of its interval: ``92.80 ± 0.61``; a single value alone."""
+    if found is None or found.half_width is None:
+        return figure(None if found is None else found.mean)
+    return f"{figure(found.mean)} ± {figure(found.half_width)}"
 
 
 def active(record: SweepRecord, row: TrialRecord) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sweeper.front import REFERENCE_POINT, hypervolume, on_front, recommended
 from sweeper.records import SweepRecord, TrialRecord
-from sweeper.report.frame import curves_frame, trials_frame
+from sweeper.report.frame import confirmed_frame, curves_frame, trials_frame
 from sweeper.report.page import page
 from sweeper.report.picture import front_png
 
@@ -19,7 +19,8 @@ from sweeper.report.picture import front_png
 def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:
     """Write ``index.html``, ``front.png``, ``trials.csv``, ``trials.parquet`` and ``front.json``.
 
-    ``curves.csv`` is written too where a WiSE-FT curve has been measured.
+    ``confirmed.csv`` is written too where trials are confirmed, ``curves.csv`` where a WiSE-FT curve has been
+    measured.
 
     Each is written under a temporary name in the folder and then renamed, so a reader finds the old file or
     the new one, and two writers do not mix. The page comes last.
@@ -37,9 +38,9 @@ def write_report(record: SweepRecord, folder: Path, recommended_command: str | N
     frame.to_parquet(parquet, index=False)
     _write(folder / "trials.csv", frame.to_csv(index=False).encode())
     _write(folder / "trials.parquet", parquet.getvalue())
-    curves = curves_frame(record)
-    if len(curves):
-        _write(folder / "curves.csv", curves.to_csv(index=False).encode())
+    for name, table in (("confirmed.csv", confirmed_frame(record)), ("curves.csv", curves_frame(record))):
+        if len(table):
+            _write(folder / name, table.to_csv(index=False).encode())
     _write(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
     _write(folder / "front.png", front_png(record))
     _write(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
@@ -49,10 +50,11 @@ def write_report(record: SweepRecord, folder: Path, recommended_command: str | N
 def front_value(record: SweepRecord) -> dict[str, Any]:
     """The front as plain values, for ``front.json``; figures that are not finite become None.
 
-    Keys: ``sweep``, ``budget`` (active blocks asked for), ``blocks`` (of how many), ``rule``, ``hypervolume``
-    and its ``reference_point`` in (ID accuracy, retained accuracy) as fractions, ``reference`` (metrics of
-    the untouched model), ``knee`` (a key or None), ``front`` (by falling ID accuracy; with its ``curve``, as
-    `TrialRecord.curve`, where one has been measured).
+    Keys: ``sweep``, ``budget`` (active blocks asked for), ``blocks`` (of how many), ``rule``, ``tolerance``
+    and ``mode`` (as in `SweepRecord`), ``hypervolume`` and its ``reference_point`` in (ID accuracy, retained
+    accuracy) as fractions, ``reference`` (metrics of the untouched model), ``knee`` (a key or None),
+    ``front`` (by falling ID accuracy; with its ``curve``, as `TrialRecord.curve`, where one has been
+    measured).
     """
     chosen = recommended(record)
     front = on_front(record)
@@ -61,6 +63,8 @@ def front_value(record: SweepRecord) -> dict[str, Any]:
         "budget": record.budget,
         "blocks": len(record.blocks),
         "rule": record.rule,
+        "tolerance": record.tolerance,
+        "mode": record.mode,
         "hypervolume": hypervolume(record, front),
         "reference_point": {"id_accuracy": REFERENCE_POINT[0], "retained_accuracy": REFERENCE_POINT[1]},
         "reference": _finite(record.reference),

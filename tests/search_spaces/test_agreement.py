@@ -256,3 +256,9 @@ def test_every_method_that_trains_goes_with_either_library(tmp_path: Path, metho
     overrides = (f"method={{name: {method}}}", "search.parameters={}", "baselines=[]", ONE_PROBE)
     for library in ((), (CLIP,)):
         assert load_space(file_of(tmp_path, SPACE), (*overrides, *library)).method.name == method
+
+
+def test_a_path_into_a_setting_is_not_taken_for_the_setting(tmp_path: Path) -> None:
+    wrong = SPACE.replace("training.lr: 5.0e-4", "training.head.start: prompts")
+    (line,) = told(tmp_path, wrong, ONE_PROBE)
+    assert line.startswith("space.yaml:24: baselines.1.set.training.head.start: unknown path")

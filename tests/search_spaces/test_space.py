@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from search_spaces import METHODS, PACKABLE, Space, SpaceError, json_schema, load_space, parse_space
+from search_spaces import METHODS, PACKABLE, Gated, Space, SpaceError, json_schema, load_space, parse_space
 
 SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 
@@ -19,8 +19,15 @@ RICH = [
     "search.parameters={method.alpha: {choices: [null, 8]}, training.lr: {low: 1e-5, high: 1e-2, log: true}}",
     "baselines=[full, {method: lora, label: '12', set: {method.alpha: null, method.blocks: [qkv]}}]",
     "data.probes.0.name='null'",
-    "budget={active_blocks: 3, rule: exactly}",
+    "budget={active_blocks: 3, rule: exactly, tolerance: 1}",
+    "confirm={trials: 2}",
+    "method.mask=[image.0.qkv]",
 ]
+
+
+def shipped(overrides: list[str]) -> Space:
+    """The shipped space, with a sampler that asks for no price, and changes."""
+    return load_space(SHIPPED, ["search.sampler=tpe", *overrides])
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def space() -> Space:
 
 @pytest.mark.parametrize("overrides", [[], RICH])
 def test_a_dump_is_plain_and_gives_the_space_again(overrides: list[str], tmp_path: Path) -> None:
-    space = load_space(SHIPPED, overrides)
+    space = shipped(overrides)
     assert parse_space(space.dump()) == space
     assert parse_space(json.loads(json.dumps(space.dump()))) == space
     (tmp_path / "again.yaml").write_text(space.to_yaml())
@@ -96,6 +103,49 @@ def test_with_values_is_the_space_of_a_trial(space: Space) -> None:
     assert space.flat()["method.lambda"] == 0.3
 
 
+def test_with_values_settles_which_blocks_are_open(space: Space) -> None:
+    sets = ["budget={active_blocks: 2, mode: mask}", "search.parameters={}", "confirm={trials: 2, seeds: 3}"]
+    swept = shipped(sets)
+    masked = swept.with_values({"method.mask": ("image.0.qkv", "image.7.fc2")})
+    assert masked.flat()["method.mask"] == "image.0.qkv,image.7.fc2"
+    assert masked == swept.with_values({"method.mask": ["image.0.qkv", "image.7.fc2"]})
+    assert swept.with_values({"method.active_blocks": 2}).flat()["method.active_blocks"] == 2
+    assert (swept.budget.mode, masked.budget.mode, masked.confirm) == ("mask", "search", None)
+    assert parse_space(json.loads(json.dumps(masked.dump()))) == masked
+    controlled = shipped([*sets, "budget.mode=controlled", "method.active_blocks=2"])
+    assert controlled.with_values({"method.rank": 1}).budget == controlled.budget
+    assert controlled.with_values({"method.rank": 1}).flat()["method.active_blocks"] == 2
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        ["budget={active_blocks: 2, mode: controlled}", "search.parameters={}"],
+        ["budget={active_blocks: 2, mode: mask}", "search.parameters={}"],
+        ["budget={active_blocks: 2, rule: exactly, tolerance: 1}", "search.sampler=budget"],
+    ],
+    ids=str,
+)
+def test_a_baseline_is_not_held_to_the_budget(sets: list[str]) -> None:
+    space = shipped([*sets, "baselines=[full, taps]", "confirm={}"])
+    for label in ("full", "taps"):
+        run = space.for_baseline(label)
+        assert (run.budget.mode, run.budget.tolerance, run.budget.active_blocks) == ("search", 0, 2)
+        assert (run.confirm, run.search.sampler) == (None, "tpe")
+
+
+def test_a_grid_stays_the_sampler_of_a_baseline() -> None:
+    """What the tracker has been told of a baseline must not change when a sweep goes on."""
+    grid = ["search.sampler=grid", "search.parameters={method.rank: {choices: [1, 2]}}"]
+    assert shipped(grid).for_baseline("full").search.sampler == "grid"
+
+
+def test_a_confirmation_is_flat() -> None:
+    confirmed = shipped(["confirm={trials: 2, seeds: 3}"])
+    added = {"confirm.trials": 2, "confirm.seeds": 3}
+    assert confirmed.flat() == shipped([]).flat() | added
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -113,7 +163,7 @@ def test_with_values_refuses_what_is_no_setting(space: Space, values: dict[str, 
 
 def test_for_baseline_runs_the_method_with_its_own_defaults() -> None:
     changed = "baselines=[zero_shot, {method: lora, label: small, set: {method.rank: 2, training.lr: 5e-4}}]"
-    space = load_space(SHIPPED, [changed, "method.blocks=[qkv]", "resources.pack=4", "training.epochs=3"])
+    space = shipped([changed, "method.blocks=[qkv]", "resources.pack=4", "training.epochs=3"])
     small = space.for_baseline("small")
     assert (small.method.name, small.flat()["method.rank"], small.training.lr) == ("lora", 2, 5e-4)
     assert small.flat()["method.blocks"] == "qkv,proj,fc1,fc2"
@@ -126,7 +176,7 @@ def test_for_baseline_runs_the_method_with_its_own_defaults() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_runs_as_a_baseline(method: str) -> None:
-    space = load_space(SHIPPED, [f"baselines=[{method}]"])
+    space = shipped([f"baselines=[{method}]"])
     assert space.for_baseline(method).method.name == method
 
 
@@ -143,13 +193,15 @@ def test_every_method_runs_as_a_baseline(method: str) -> None:
 def test_packable_means_that_a_pack_may_vary_all_that_is_searched(
     overrides: list[str], packable: bool
 ) -> None:
-    assert load_space(SHIPPED, overrides).packable is packable
+    assert shipped(overrides).packable is packable
 
 
 def test_every_packable_path_is_a_setting() -> None:
-    searched = ", ".join(f"{path}: {{choices: [1]}}" for path in sorted(PACKABLE))
-    space = load_space(SHIPPED, [f"search.parameters={{{searched}}}", "resources.pack=3"])
-    assert space.search.parameters.keys() == PACKABLE
+    masks, paths = {"method.mask"} & PACKABLE, PACKABLE - {"method.mask"}
+    searched = ", ".join(f"{path}: {{choices: [1]}}" for path in sorted(paths))
+    space = shipped([f"search.parameters={{{searched}}}", "resources.pack=3"])
+    assert space.search.parameters.keys() == paths
+    assert masks and isinstance(space.method, Gated) and space.method.mask is None
 
 
 def test_the_json_schema_accepts_what_loads_and_refuses_a_wrong_name(space: Space) -> None:
@@ -158,6 +210,7 @@ def test_the_json_schema_accepts_what_loads_and_refuses_a_wrong_name(space: Spac
     written = yaml.safe_load(SHIPPED.read_text())
     jsonschema.validate(written, schema)
     jsonschema.validate(space.dump(), schema)
+    jsonschema.validate(shipped(RICH).dump(), schema)
     written["search"]["smapler"] = "tpe"
     with pytest.raises(jsonschema.ValidationError, match="smapler"):
         jsonschema.validate(written, schema)

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search_spaces import grid, load_space, suggest
+from search_spaces import Space, grid, load_space, suggest
 
 SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 
@@ -16,14 +16,20 @@ PARAMETERS = (
     "search.parameters={method.score_lr: {low: 0.01, high: 1, log: true}, method.rank: {choices: [1, 16]},"
     " training.epochs: {low: 1, high: 10, step: 4}, training.batch_size: {low: 8, high: 64, log: true},"
     " training.warmup: {low: 0, high: 0.5, step: 0.2}, method.alpha: {choices: [null, 8]},"
-    " method.penalty: {choices: [mean, sum]}, training.weight_decay: {low: 0, high: 1}}"
+    " method.active_blocks: {low: 1, high: 4}, method.penalty: {choices: [mean, sum]},"
+    " training.weight_decay: {low: 0, high: 1}}"
 )
+
+
+def shipped(overrides: list[str]) -> Space:
+    """The shipped space, with a sampler that asks for no price, and changes."""
+    return load_space(SHIPPED, ["search.sampler=tpe", *overrides])
 
 
 def suggestions(
     overrides: list[str], sampler: optuna.samplers.BaseSampler, count: int
 ) -> list[dict[str, Any]]:
-    space = load_space(SHIPPED, overrides)
+    space = shipped(overrides)
     found = []
 
     def objective(trial: optuna.Trial) -> float:
@@ -36,7 +42,7 @@ def suggestions(
 
 
 def test_every_suggestion_is_a_trial_of_the_space() -> None:
-    space = load_space(SHIPPED, [PARAMETERS])
+    space = shipped([PARAMETERS])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = suggestions([PARAMETERS], optuna.samplers.RandomSampler(seed=0), 60)
@@ -48,6 +54,7 @@ def test_every_suggestion_is_a_trial_of_the_space() -> None:
     assert drawn["method.rank"] == {1, 16}
     assert drawn["training.epochs"] == {1, 5, 9}
     assert drawn["training.warmup"] == {0.0, 0.2, 0.4}
+    assert drawn["method.active_blocks"] == {1, 2, 3, 4}
     assert drawn["method.alpha"] == {None, 8}
     assert drawn["method.penalty"] == {"mean", "sum"}
     assert all(isinstance(value, int) and 8 <= value <= 64 for value in drawn["training.batch_size"])
@@ -67,7 +74,7 @@ def test_the_grid_is_every_combination_once() -> None:
         "search.parameters={method.rank: {low: 2, high: 4}, training.lr: {low: 0.1, high: 0.35, step: 0.1},"
         " method.lambda: {choices: [0, 1]}}",
     ]
-    values = grid(load_space(SHIPPED, overrides))
+    values = grid(shipped(overrides))
     assert values == {"method.rank": [2, 3, 4], "training.lr": [0.1, 0.2, 0.3], "method.lambda": [0, 1]}
     with warnings.catch_warnings():
         warnings.simplefilter("error")

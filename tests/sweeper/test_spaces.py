@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 from workplace import REPOSITORY, Workplace
 
+from search_spaces import load_space
+from sweeper.errors import UserError
+from sweeper.fit import check_budget
+
 SPACES = REPOSITORY / "spaces"
 BLOCKS = {
-    "clip_lambda": (32, 2),
-    "dino_lambda": (32, 2),
-    "clip_vit_b16_imagenet": (96, 6),
-    "dino_vit_b16_cifar100": (48, 3),
-    "pacs_sketch": (48, 3),
+    "clip_lambda": (32, "at most 2"),
+    "clip_budget": (32, "2 in every trial, by mode controlled"),
+    "dino_lambda": (32, "at most 2"),
+    "clip_vit_b16_imagenet": (96, "at most 6"),
+    "dino_vit_b16_cifar100": (48, "at most 3"),
+    "pacs_sketch": (48, "at most 3"),
 }
 AWAY = ("clip_vit_b16_imagenet", "dino_vit_b16_cifar100", "pacs_sketch")
 
@@ -30,7 +35,7 @@ def test_every_space_is_spoken_of() -> None:
 def test_validate_needs_neither_weights_nor_data(place: Workplace, name: str) -> None:
     output = place.sweeper("validate", str(SPACES / f"{name}.yaml"))
     blocks, budget = BLOCKS[name]
-    assert f"blocks: {blocks}\nbudget: at most {budget}\n" in output
+    assert f"blocks: {blocks}\nbudget: {budget}\n" in output
     assert ("not on this machine yet, so `run` would refuse:" in output) == (name in AWAY)
     assert ("cost: about" in output) == (name not in AWAY)
 
@@ -54,3 +59,64 @@ def test_layers_that_the_model_has_not_are_refused(place: Workplace) -> None:
     sets = ["--set", "baselines=[{method: top_k, set: {method.layers: 9}}]"]
     output = place.sweeper("run", str(SPACES / "clip_lambda.yaml"), *sets, status=2)
     assert output == "baselines: top_k: method.layers: 9 are asked for, the model has 8\n"
+
+
+ALONE = "search.parameters={}"
+CONTROLLED = "budget={active_fraction: 0.0625, mode: controlled}"
+NEAR = "budget={active_fraction: 0.0625, rule: exactly, tolerance: 1}"
+THREE = "method.mask=[image.0.qkv, image.0.proj, image.0.fc1]"
+UNMET = [
+    (
+        (ALONE, CONTROLLED, "method.active_blocks=3"),
+        "method.active_blocks: 3 is not the budget, which is 2 of 32 blocks; "
+        "leave it out, mode controlled sets it",
+    ),
+    (
+        (ALONE, "method.active_blocks=3"),
+        "method.active_blocks: leaves 3 blocks open, and the budget is at most 2 of 32, "
+        "so no trial would meet it; change one of the two",
+    ),
+    (
+        (ALONE, THREE, "budget.rule=exactly"),
+        "method.mask: leaves 3 blocks open, and the budget is exactly 2 of 32, "
+        "so no trial would meet it; change one of the two",
+    ),
+    (
+        ("method.active_blocks=2",),
+        "search.parameters.method.lambda: has no effect, since method.active_blocks settles which blocks "
+        "are open; remove one of the two",
+    ),
+    (
+        (NEAR, "budget.tolerance=2"),
+        "budget.tolerance: 2 fewer than 2 would let zero active blocks be inside the budget; use at most 1",
+    ),
+    (
+        ("budget.active_fraction=0.01",),
+        "budget.active_fraction: 0.01 of 32 blocks is 0.32, which rounds to none; "
+        "use active_blocks: 1 or a larger fraction",
+    ),
+]
+
+
+@pytest.mark.parametrize(("sets", "message"), UNMET, ids=[entry[1][:60] for entry in UNMET])
+def test_what_cannot_meet_the_budget_is_told_with_its_numbers(sets: tuple[str, ...], message: str) -> None:
+    with pytest.raises(UserError) as told:
+        check_budget(load_space(SPACES / "clip_lambda.yaml", ["search.sampler=tpe", *sets]), 32)
+    assert str(told.value) == message
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        (ALONE, CONTROLLED),
+        (ALONE, CONTROLLED, "method.active_blocks=2"),
+        (ALONE, NEAR, THREE),
+        (ALONE, "method.active_blocks=1"),
+        ("method.active_blocks=9", "search.parameters={method.active_blocks: {choices: [1, 2]}}"),
+        (ALONE, "budget={active_fraction: 0.0625, mode: mask}"),
+        (ALONE, "method={name: random_blocks, active_blocks: 3}"),
+    ],
+    ids=" ".join,
+)
+def test_what_can_meet_the_budget_is_let_through(sets: tuple[str, ...]) -> None:
+    assert check_budget(load_space(SPACES / "clip_lambda.yaml", ["search.sampler=tpe", *sets]), 32) == 2

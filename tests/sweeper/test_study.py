@@ -10,6 +10,7 @@ from sweeper.storage import mend_journal, open_storage
 from sweeper.study import Job, SweepStudy
 
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
+CONFIRM = "confirm={trials: 2, seeds: 3}"
 REFERENCE = {"id_accuracy": 50.0, "probe/glyphs": 90.0, "retained_accuracy": 90.0, "forgetting": 0.0}
 
 
@@ -117,26 +118,76 @@ def test_a_curve_is_kept_and_the_method_is_known(url: str | None, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("rule", "active", "feasible"),
+    ("rule", "tolerance", "active", "feasible"),
     [
-        ("at_most", 0, True),
-        ("at_most", 2, True),
-        ("at_most", 3, False),
-        ("exactly", 1, False),
-        ("exactly", 2, True),
-        ("exactly", 3, False),
+        ("at_most", 0, 0, True),
+        ("at_most", 0, 2, True),
+        ("at_most", 0, 3, False),
+        ("exactly", 0, 1, False),
+        ("exactly", 0, 2, True),
+        ("exactly", 0, 3, False),
+        ("exactly", 1, 0, False),
+        ("exactly", 1, 1, True),
+        ("exactly", 1, 3, True),
+        ("exactly", 1, 4, False),
     ],
 )
 def test_optuna_knows_which_trials_are_inside_the_budget(
-    rule: str, active: int, feasible: bool, tmp_path: Path
+    rule: str, tolerance: int, active: int, feasible: bool, tmp_path: Path
 ) -> None:
-    study = create(space(f"budget.rule={rule}"), None, tmp_path)
+    of = space(f"budget={{active_blocks: 2, rule: {rule}, tolerance: {tolerance}}}")
+    study = create(of, None, tmp_path)
     job = study.next_trial()
     assert job is not None
     study.tell(report(job.key, active=active))
     record = study.record()
-    assert record.trials[0].feasible is feasible
+    assert record.tolerance == tolerance
+    assert record.trials[0].feasible is study.inside(active) is feasible
     assert record.front == (("trial-0000",) if feasible else ())
+
+
+def test_in_mode_controlled_every_trial_leaves_as_many_blocks_open_as_the_budget_has(tmp_path: Path) -> None:
+    choices = "search={trials: 4, parameters: {method.rank: {choices: [1, 4]}}}"
+    asked = space("budget={active_fraction: 0.125, mode: controlled}", choices, CONFIRM)
+    study = create(asked, None, tmp_path)
+    job = study.next_trial()
+    assert job is not None and job.space.method.dump()["active_blocks"] == 4
+    told = report(job.key, active=4) | {"closing_order": BLOCKS[:3]}
+    told["metrics"]["lambda"] = 0.7
+    study.tell(told)
+    again = reopen(None, tmp_path)
+    assert again.space.method.dump()["active_blocks"] == 4
+    assert (again.space.baselines, again.space.confirm) == (asked.baselines, asked.confirm)
+    record = again.record()
+    assert record.mode == "controlled" and record.trials[0].closing_order == BLOCKS[:3]
+    assert list(record.trials[0].parameters) == ["method.rank"]
+
+
+@pytest.mark.parametrize("parameters", ["{}", "{method.rank: {choices: [1, 4]}}"])
+def test_in_mode_mask_a_trial_has_its_blocks_as_one_parameter(
+    parameters: str, url: str | None, tmp_path: Path
+) -> None:
+    asked = space("budget={active_blocks: 2, mode: mask}", f"search={{trials: 6, parameters: {parameters}}}")
+    study = create(asked, url, tmp_path)
+    jobs: list[Job] = []
+    for number in range(6):
+        job = study.next_trial()
+        assert job is not None
+        if number % 2:
+            study = reopen(url, tmp_path)
+            assert study.interrupted() == [job]
+        mask = job.space.method.dump()["mask"]
+        study.tell(report(job.key, accuracy=60 + number) | {"active": mask or BLOCKS[:2]})
+        jobs.append(job)
+    record = reopen(url, tmp_path).record()
+    first, last = record.trials[0].parameters, record.trials[5].parameters
+    assert record.mode == "mask" and first["method.active_blocks"] == 2
+    assert isinstance(last["method.mask"], tuple) and len(last["method.mask"]) == 2
+    assert set(last["method.mask"]) < set(BLOCKS)
+    assert list(last) == [*asked.search.parameters, "method.mask"]
+    for job, trial in zip(jobs, record.trials, strict=True):
+        assert asked.with_values(trial.parameters) == job.space
+        assert len([*trial.parameters]) == 1 + len(asked.search.parameters)
 
 
 def test_the_front_is_feasible_non_dominated_and_sorted(tmp_path: Path) -> None:

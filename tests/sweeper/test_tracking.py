@@ -14,6 +14,9 @@ SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trial
 OVER_RATES = load_space(
     "spaces/clip_lambda.yaml", ["baselines=[{method: full, each: {training.lr: [5e-5, 3e-4]}}]"]
 )
+CONFIRMED = load_space(
+    "spaces/clip_lambda.yaml", ["baselines=[]", "search.trials=1", "confirm={trials: 1, seeds: 2}"]
+)
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 EPOCHS = [{"id_accuracy": 40.0 + epoch, "forgetting": 1.0, "epoch": epoch} for epoch in (1, 2, 3)]
 
@@ -141,6 +144,51 @@ def test_a_failed_trial_has_its_reason(client: MlflowClient, study: SweepStudy) 
     assert trial.info.status == "FAILED"
     assert trial.data.tags["reason"] == "loss became nan in epoch 2"
     assert trial.data.tags["feasible"] == "false" and "front" not in trial.data.tags
+
+
+def test_a_pruned_trial_is_made_good_up_to_where_it_was_stopped(
+    client: MlflowClient, study: SweepStudy
+) -> None:
+    job = study.next_trial()
+    assert job is not None
+    metrics = EPOCHS[1] | {"active_blocks": 2}
+    told = {"key": job.key, "state": "pruned", "metrics": metrics, "active": (), "reason": "dominated"}
+    study.tell(told)
+    tracker = Tracker(SPACE)
+    tracker.reconcile(study.record(), lambda key: EPOCHS)
+    tracker.close(study.record(), "FINISHED", {})
+    pruned = runs(client)[job.key]
+    assert (pruned.data.tags["state"], pruned.data.tags["reason"]) == ("pruned", "dominated")
+    assert pruned.info.status == "FINISHED"
+    assert history(client, pruned, "id_accuracy") == [(1, 41.0), (2, 42.0)]
+    assert runs(client)["sweep"].data.metrics["trials_pruned"] == 1
+
+
+def test_a_confirmation_is_a_nested_run_with_its_own_seed(client: MlflowClient, tmp_path: Path) -> None:
+    study = SweepStudy.create(
+        CONFIRMED, BLOCKS, {"id_accuracy": 30.0}, 1, open_storage(None, tmp_path / "journal")
+    )
+    tracker = Tracker(CONFIRMED)
+    report(begin(study, tracker), tracker, study)
+    seen, unseen = study.next_confirmation(), study.next_confirmation()
+    assert seen is not None and unseen is not None
+    tracker.start(seen.key, seen.space.dump())
+    report(seen, tracker, study)
+    metrics = EPOCHS[-1] | {"active_blocks": 2}
+    study.tell({"key": unseen.key, "state": "complete", "metrics": metrics, "active": (), "reason": None})
+    tracker.close(study.record(), "KILLED", {})
+    again = Tracker(CONFIRMED)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    found = runs(client)
+    searched = study.record().trials[0].parameters
+    for job, seed in ((seen, "1001"), (unseen, "1002")):
+        run = found[job.key]
+        assert run.data.tags["role"] == "confirmation" and run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == found["sweep"].info.run_id
+        assert run.data.params["training.seed"] == seed
+        assert run.data.params["method.lambda"] == str(searched["method.lambda"])
+        assert history(client, run, "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
 
 
 def test_a_trial_that_is_dominated_leaves_the_front(client: MlflowClient, study: SweepStudy) -> None:

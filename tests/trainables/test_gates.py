@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from trainables.gates import Gates, indicator
+from trainables.gates import Gates, falling_count, indicator
 from trainables.methods.blocks import LowRankBlock
 
 
@@ -53,3 +53,62 @@ def test_a_closed_block_learns_nothing_but_can_reopen() -> None:
     assert block.down.grad[opened].all() and block.up.grad[opened].all()
     assert not block.down.grad[closed].any() and not block.up.grad[closed].any()
     assert gates.scores.grad.all()
+
+
+def make_gates(scores: list[float]) -> Gates:
+    gates = Gates(len(scores), initial=[0.15], threshold=[0.1], price=[1.0], penalty="mean")
+    with torch.no_grad():
+        gates.scores.copy_(torch.tensor([scores]))
+    return gates
+
+
+@pytest.mark.parametrize("count", range(6))
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [0.5, -0.2, 0.3, 0.11, 0.0],
+        [-3.0, -2.0, -1.0, -0.5, -0.1],
+        [0.2, 0.2, 0.2, 0.2, 0.2],
+        [0.1, 0.1, 0.0, 0.0, 1e8],
+        [1e-9, 0.0, -1e-9, 2e-9, 0.1],
+    ],
+    ids=["mixed", "all closed", "equal", "at the threshold", "tiny and huge"],
+)
+def test_a_cut_leaves_exactly_the_highest_open(scores: list[float], count: int) -> None:
+    gates = make_gates(scores)
+    gates.cut(0, count)
+    highest = sorted(range(5), key=lambda place: (-scores[place], place))[:count]
+    already = sum(torch.tensor(scores) >= torch.tensor(0.1)) == count
+    assert gates().sum() == count
+    if not already:
+        assert set(gates()[0].nonzero().flatten().tolist()) == set(highest)
+
+
+def test_a_cut_takes_the_same_from_every_score() -> None:
+    gates = make_gates([0.5, -0.2, 0.3, 0.11, 0.0])
+    amount = gates.cut(0, 2)
+    assert amount == pytest.approx((0.3 + 0.11) / 2 - 0.1)
+    expected = torch.tensor([[0.5, -0.2, 0.3, 0.11, 0.0]]) - amount
+    torch.testing.assert_close(gates.scores.detach(), expected)
+
+
+def test_a_cut_that_has_nothing_to_do_takes_nothing() -> None:
+    gates = make_gates([0.5, -0.2, 0.3])
+    assert gates.cut(0, 2) == 0.0
+    assert gates.scores.tolist() == [pytest.approx([0.5, -0.2, 0.3])]
+
+
+def test_frozen_scores_have_neither_gradient_nor_price() -> None:
+    gates = Gates(3, initial=[0.2, 0.2], threshold=[0.1, 0.1], price=[1.0, 1.0], penalty="sum")
+    gates.fix(0, torch.tensor([True, False, True]))
+    assert gates().tolist() == [[1, 0, 1], [1, 1, 1]]
+    (gates.penalty().sum() + gates().sum()).backward()
+    assert gates.scores.grad.tolist() == [[0, 0, 0], [2, 2, 2]]
+
+
+def test_the_count_falls_from_all_to_the_budget() -> None:
+    counts = [falling_count(done / 100, 32, 2) for done in range(121)]
+    assert (counts[0], counts[100], counts[120]) == (32, 2, 2)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[50] == round(2 + 30 / 8)
+    assert {falling_count(done / 10, 8, 8) for done in range(12)} == {8}

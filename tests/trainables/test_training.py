@@ -257,6 +257,7 @@ def test_what_is_reported(problem: Problem, make_space: MakeSpace) -> None:
         "active_fraction",
         "trained_parameters",
         "epoch",
+        "expected_active_blocks",
         "loss",
         "seconds",
     }

@@ -14,6 +14,9 @@ from trainables.methods.method import Method, Settings
 Gate = Callable[[], Tensor]
 """Gives I(s), (K,), at every call: 1 for the members in which the block is active, else 0."""
 
+Members = slice | Tensor
+"""Which of the K members: all, as a slice, or their places."""
+
 
 class Block(nn.Module):
     """y = W x + b + I(s) * update(x)
@@ -23,6 +26,10 @@ class Block(nn.Module):
         outputs: which of the outputs the update changes.
         gate: see `Gate`.
         size: K.
+
+    Attributes:
+        members: places of the members in which the block may be active, in order; None for all. What is
+            left out costs nothing.
     """
 
     def __init__(self, linear: nn.Module, outputs: slice, gate: Gate, size: int) -> None:
@@ -32,6 +39,7 @@ class Block(nn.Module):
         self.outputs = outputs
         self.gate = gate
         self.size = size
+        self.members: list[int] | None = None
         self.in_features: int = linear.in_features
         self.out_features: int = linear.out_features
         self.changed_features = len(range(self.out_features)[outputs])
@@ -49,8 +57,11 @@ class Block(nn.Module):
         return bias
 
     @abstractmethod
-    def update(self, x: Tensor) -> Tensor:
-        """What is added to the layer's changed outputs: (K, M, in) -> (K, M, changed), gated."""
+    def update(self, x: Tensor, members: Members) -> Tensor:
+        """What is added to the layer's changed outputs, gated.
+
+        (P, M, in) -> (P, M, changed), for the P ``members`` that x has rows of.
+        """
 
     @abstractmethod
     def matrices(self) -> Tensor:
@@ -63,13 +74,26 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(K * N, ..., in) -> (K * N, ..., out)."""
         frozen: Tensor = self.linear(x)
+        if self.members is None:
+            return frozen + self._change(x, frozen, slice(None))
+        if not self.members:
+            return frozen
+        rows = torch.tensor(self.members, device=x.device)
+        parts, whole = x.unflatten(0, (self.size, -1)), frozen.unflatten(0, (self.size, -1))
+        change = self._change(parts[rows].flatten(0, 1), whole[rows].flatten(0, 1), rows)
+        added: Tensor = whole.index_add(0, rows, change.unflatten(0, (len(rows), -1)))
+        return added.flatten(0, 1)
+
+    def _change(self, x: Tensor, frozen: Tensor, members: Members) -> Tensor:
+        """What is added to the frozen outputs (P * N, ..., out) of x (P * N, ..., in)."""
+        size = self.size if isinstance(members, slice) else len(members)
         # In the layer's own precision: under autocast, a wider update would let what follows round otherwise.
-        update = self.update(x.reshape(self.size, -1, self.in_features)).to(frozen.dtype)
+        update = self.update(x.reshape(size, -1, self.in_features), members).to(frozen.dtype)
         update = update.view(*frozen.shape[:-1], self.changed_features)
         if self.changed_features == self.out_features:
-            return frozen + update
+            return update
         before, after = self.outputs.start, self.out_features - self.outputs.stop
-        return frozen + nn.functional.pad(update, (before, after))
+        return nn.functional.pad(update, (before, after))
 
     @torch.no_grad()
     def merged(self, member: int) -> nn.Linear:
@@ -124,10 +148,10 @@ class LowRankBlock(Block):
         self.down.copy_(down)
         self.up.zero_()
 
-    def update(self, x: Tensor) -> Tensor:
+    def update(self, x: Tensor, members: Members) -> Tensor:
         """I(s) * (alpha / r) * B A x."""
-        low = x @ self.down.mT * (self.gate()[:, None] * self.scale)[:, None, :]
-        return low @ self.up.mT
+        scale = (self.gate()[:, None] * self.scale)[members, None, :]
+        return (x @ self.down[members].mT * scale) @ self.up[members].mT
 
     def matrices(self) -> Tensor:
         """(alpha / r) * B A."""
@@ -150,9 +174,9 @@ class FullRankBlock(Block):
         shape = (size, self.changed_features, self.in_features)
         self.delta = nn.Parameter(torch.zeros(shape, device=self.weight.device))
 
-    def update(self, x: Tensor) -> Tensor:
+    def update(self, x: Tensor, members: Members) -> Tensor:
         """I(s) * D x."""
-        return self.gate()[:, None, None] * (x @ self.delta.mT)
+        return self.gate()[members, None, None] * (x @ self.delta[members].mT)
 
     def matrices(self) -> Tensor:
         """D."""

@@ -66,6 +66,12 @@ class Method(nn.Module):
         """
         return next(self.backbone.parameters()).new_zeros(self.size)
 
+    def schedule(self, shares: Sequence[float], epochs: int) -> None:
+        """Hears, once, which share of its learning rate each step of the training takes, over its epochs."""
+
+    def advance(self, step: int) -> None:
+        """Hears how many steps are done: before the first one of every epoch, and after each."""
+
     def score_optimizers(self) -> list[PackedSGD]:
         """Optimisers of the parameters that the adapter's optimiser must leave alone."""
         return []
@@ -84,6 +90,14 @@ class Method(nn.Module):
     def decided(self) -> dict[str, Tensor]:
         """What the method has decided while training, by name; each tensor has a leading pack axis."""
         return {}
+
+    def closing_order(self) -> list[tuple[str, ...]]:
+        """For each member, the blocks that a falling count has closed, the first closed first."""
+        return [()] * self.size
+
+    def gate_metrics(self) -> list[dict[str, float]]:
+        """For each member, what learnable gates tell while training; nothing without any."""
+        return [{}] * self.size
 
     def updates(self) -> dict[str, nn.Parameter]:
         """The weights in which the adapted model is linear: scaling their change scales the update."""
@@ -114,8 +128,11 @@ def check_settings(backbone: Backbone, settings: Settings) -> None:
             "blocks: the model has no such layers; its kinds are " + ", ".join(_kinds(backbone))
         )
     for key, there in (("layers", backbone.depth("image")), ("active_blocks", blocks)):
-        if settings.get(key, 0) > there:
+        if (settings.get(key) or 0) > there:
             raise ProblemError(f"{key}: {settings[key]} are asked for, the model has {there}")
+    for name in settings.get("mask") or ():
+        if name not in candidate_blocks(backbone, settings):
+            raise ProblemError(f"mask: {name!r} is no block of the model; `validate` lists them")
 
 
 def _kinds(backbone: Backbone) -> list[str]:

@@ -156,6 +156,56 @@ def sweep(trials: int = 32, seed: int = 0) -> SweepRecord:
     )
 
 
+def confirmation(row: TrialRecord, seed: int, accuracy: float, forgetting: float) -> TrialRecord:
+    """The trial again with another seed, so much better and so much more forgetful."""
+    metrics = metrics_of(
+        row.metrics["id_accuracy"] + accuracy,
+        row.metrics["forgetting"] + forgetting,
+        round(row.metrics["active_blocks"]),
+    )
+    return replace(
+        row,
+        key=f"confirmation-{int(row.label):04d}-seed-{seed}",
+        label=f"{row.label}, seed {seed}",
+        role="confirmation",
+        parameters={"training.seed": seed},
+        metrics=metrics,
+    )
+
+
+def confirmations(row: TrialRecord, seeds: int = 5, spread: float = 0.5) -> list[TrialRecord]:
+    """The trial again with so many seeds, a little worse than the run that was chosen for its figures."""
+    rng = random.Random(int(row.label))
+    return [
+        confirmation(row, 1001 + i, rng.gauss(-0.6, spread), rng.gauss(0.3, spread)) for i in range(seeds)
+    ]
+
+
+def controlled(record: SweepRecord) -> SweepRecord:
+    """The sweep with a count that falls: lambda is an outcome, and the blocks close one by one."""
+    rng = random.Random(1)
+    rows = []
+    for row in record.trials:
+        closed = [block for block in BLOCKS if block not in row.active]
+        rng.shuffle(closed)
+        rank = {"method.rank": row.parameters["method.rank"]}
+        price = {"lambda": row.parameters["method.lambda"]}
+        ends = {"closing_order": tuple(closed), "metrics": {**row.metrics, **price}}
+        rows.append(replace(row, parameters=rank, **(ends if row.state == "complete" else {})))
+    return replace(record, trials=tuple(rows), mode="controlled")
+
+
+def masked(record: SweepRecord) -> SweepRecord:
+    """The sweep with masks that are searched, after two trials with a count that falls."""
+    rng = random.Random(2)
+    first = {"method.active_blocks": BUDGET}
+    rows = [replace(row, parameters=first) for row in controlled(record).trials[:2]]
+    for row in record.trials[2:]:
+        mask = row.active or tuple(sorted(rng.sample(BLOCKS, BUDGET), key=BLOCKS.index))
+        rows.append(replace(row, parameters={"method.mask": mask}))
+    return replace(record, trials=tuple(rows), mode="mask")
+
+
 def ended(row: TrialRecord, state: str, reason: str | None) -> TrialRecord:
     metrics = {} if state == "waiting" else {k: v for k, v in row.metrics.items() if "/" not in k}
     if state == "failed":

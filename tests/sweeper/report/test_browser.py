@@ -50,7 +50,11 @@ def click(page: Any, heading: str) -> None:
         ("whole", 400),
         ("literature", 1280),
         ("literature", 400),
+        ("closing", 1280),
+        ("closing", 400),
+        ("masks", 400),
         ("hostile", 1280),
+        ("hostile", 400),
         ("none_feasible", 400),
         ("under_way", 400),
     ],
@@ -132,6 +136,37 @@ def test_hover_on_a_curve_tells_the_run_and_the_mix(
     assert f"trial {trial.label}, WiSE-FT a = 0.4" in text
     assert f"{trial.curve[4]['forgetting']:.2f} pp" in text
     assert f"{trial.curve[4]['test/ood_accuracy']:.2f} %" in text
+    page.close()
+
+
+def test_means_are_drawn_with_bars_both_ways_and_told_on_hover(
+    browser: Any, confirmed: SweepRecord, tmp_path: Path
+) -> None:
+    page = visit(browser, write_report(confirmed, tmp_path)).page
+    page.wait_for_selector("#front-plot .scatterlayer path.js-line")
+    assert page.locator("#front-plot .errorbar path.xerror").count() == 4
+    assert page.locator("#front-plot .errorbar path.yerror").count() == 4
+    page.evaluate(
+        """() => {
+            const plot = document.getElementById("front-plot");
+            const means = plot.data.findLastIndex((trace) => trace.name === "mean, 95 % CI");
+            Plotly.Fx.hover(plot, [{ curveNumber: means, pointNumber: 0 }]);
+        }"""
+    )
+    text = page.locator("#front-plot .hoverlayer").text_content()
+    first = page.locator("#confirmations tbody tr").first.locator("td")
+    label, accuracy = first.nth(0).inner_text(), first.nth(3).inner_text()
+    assert f"trial {label}, mean of" in text and f"ID accuracy: {accuracy} %" in text
+    page.close()
+
+
+def test_closing_orders_open_on_a_click(browser: Any, closing: SweepRecord, tmp_path: Path) -> None:
+    page = visit(browser, write_report(closing, tmp_path), width=400).page
+    order = page.locator("details.closing").first
+    closed = order.bounding_box()["height"]
+    order.locator("summary").click()
+    assert order.bounding_box()["height"] > closed
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
     page.close()
 
 

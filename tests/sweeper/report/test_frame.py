@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from sweeper.records import SweepRecord
-from sweeper.report import curves_frame, trials_frame
+from sweeper.report import confirmed_frame, curves_frame, trials_frame
 
 
 def test_one_row_a_trial_and_baseline_in_order(whole: SweepRecord) -> None:
@@ -43,6 +44,40 @@ def test_mixed_parameters_become_text(whole: SweepRecord) -> None:
     rows = [replace(t, parameters={"p.q": v}) for t, v in zip(whole.trials, values, strict=False)]
     column = trials_frame(replace(whole, trials=tuple(rows), baselines=(), front=()))["p.q"]
     assert column.fillna("missing").tolist() == ["4", "auto", "[1, 2]", "missing", "true"]
+
+
+def test_a_mask_is_one_cell(masks: SweepRecord) -> None:
+    frame = trials_frame(masks).set_index("key")
+    assert pd.isna(frame.loc["trial-0000", "method.mask"])
+    assert frame.loc["trial-0000", "method.active_blocks"] == 2
+    for row in masks.trials[2:]:
+        assert frame.loc[row.key, "method.mask"] == ", ".join(row.parameters["method.mask"])
+
+
+def test_confirmations_stand_after_the_baselines(confirmed: SweepRecord) -> None:
+    frame = trials_frame(confirmed)
+    rows = frame[frame["role"] == "confirmation"]
+    assert list(rows["key"]) == [run.key for run in confirmed.confirmations] == list(frame["key"][-16:])
+    assert list(rows["training.seed"]) == [run.parameters["training.seed"] for run in confirmed.confirmations]
+    assert not rows["front"].any()
+
+
+def test_confirmed_trials_have_the_means_of_their_finished_seeds(confirmed: SweepRecord) -> None:
+    frame, runs = confirmed_frame(confirmed).set_index("label"), trials_frame(confirmed)
+    labels = [t.label for t in confirmed.trials if t.label in {run.group for run in confirmed.confirmations}]
+    assert list(frame.index) == labels and len(labels) == 4
+    for label, line in frame.iterrows():
+        own = runs[(runs["role"] == "confirmation") & runs["label"].str.startswith(f"{label}, ")]
+        done = own[own["state"] == "complete"]
+        assert (line["asked"], line["seeds"], line["failed"]) == (len(own), len(done), len(own) - len(done))
+        assert line["feasible"] == done["feasible"].sum()
+        for name in ("id_accuracy", "forgetting", "active_blocks", "test/id_accuracy", "test/forgetting"):
+            assert line[name] == pytest.approx(done[name].mean())
+            if len(done) > 1:
+                width = stats.t.ppf(0.975, len(done) - 1) * stats.sem(done[name])
+                assert line[f"{name}_half_width"] == pytest.approx(width)
+    assert sorted(frame["seeds"]) == [1, 4, 5, 5]
+    assert frame["id_accuracy_half_width"].isna().sum() == 1
 
 
 def test_an_empty_sweep_has_columns_and_no_rows(under_way: SweepRecord) -> None:

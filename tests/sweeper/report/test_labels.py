@@ -53,6 +53,20 @@ def test_each_baseline_has_one_name_at_its_best_run(literature: SweepRecord) -> 
     assert any(name.led for name in written) and not all(name.led for name in written)
 
 
+def test_each_mean_has_a_name_off_its_error_bars(confirmed: SweepRecord) -> None:
+    shown = points(confirmed)
+    written = {
+        name.text: name for name in names(shown, pixels, AREA, (7, 15)) if name.text.startswith("mean")
+    }
+    assert set(written) == {f"mean of trial {mean.label}" for mean in shown.means}
+    for mean in shown.means:
+        name = written[f"mean of trial {mean.label}"]
+        assert name.spot == mean.place
+        (x, y), (dx, dy) = pixels(name.spot), name.shift
+        box = bbox(x + dx, y + dy, 7 * len(name.text), 15)
+        assert not any(box.contains(*pixels(spot)) for other in shown.means for spot in other.spots)
+
+
 def test_a_baseline_on_the_pre_trained_point_needs_no_name() -> None:
     record = sweep()
     written = [name.text for name in names(points(record), pixels, AREA, (7, 15))]

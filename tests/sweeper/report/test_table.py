@@ -48,6 +48,19 @@ def test_a_baseline_of_several_runs_has_one_line_with_the_values_of_its_best(lit
     assert "95.80" in lines["lora_qv"] and "9.10" in lines["lora_qv"]
 
 
+def test_a_controlled_sweep_shows_the_price_it_ended_at_and_a_mask_its_blocks(
+    closing: SweepRecord, masks: SweepRecord, whole: SweepRecord
+) -> None:
+    text = printed(closing)
+    by_key = {trial.key: trial for trial in closing.trials}
+    assert "final lambda" in text and "final lambda" not in printed(whole)
+    for key in closing.front:
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [by_key[key].label]]
+        assert f"{by_key[key].metrics['lambda']:.4g}" in line
+    first = next(trial for trial in masks.trials if trial.key == masks.front[0])
+    assert ", ".join(name.removeprefix("image.") for name in first.active) in printed(masks)
+
+
 def test_a_baseline_none_of_whose_runs_is_complete_says_how_far_it_is(literature: SweepRecord) -> None:
     states = {"full": ("failed", "running", "waiting"), "lora": ("failed",) * 3, "taps": ("waiting",) * 3}
     left = {label: iter(of) for label, of in states.items()}

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+from sweeper.confidence import Interval
 from sweeper.records import SweepRecord
 from sweeper.report import words
 
@@ -9,6 +10,31 @@ def test_budget(whole: SweepRecord) -> None:
     assert words.budget(whole) == "at most 2 of 32 blocks (6.25 %)"
     assert words.budget(replace(whole, rule="exactly", budget=3)) == "exactly 3 of 32 blocks (9.375 %)"
     assert words.budget(replace(whole, blocks=())) == "at most 2 of 0 blocks"
+    near = replace(whole, rule="exactly", tolerance=1)
+    assert words.budget(near) == "exactly 2 of 32 blocks, give or take 1 (3.125 to 9.375 %)"
+
+
+def test_mode(whole: SweepRecord) -> None:
+    assert words.mode(whole).startswith("search: ")
+    assert words.mode(replace(whole, mode="controlled")).endswith("closes blocks until 2 are open")
+    assert words.mode(replace(whole, mode="controlled", budget=1)).endswith("closes blocks until 1 is open")
+    assert words.mode(replace(whole, mode="mask")).startswith("mask: ")
+
+
+def test_blocks_are_named_without_a_tower_that_all_share(whole: SweepRecord) -> None:
+    mask = ("image.0.qkv", "image.7.fc2")
+    assert words.setting(mask) == "image.0.qkv, image.7.fc2"
+    assert words.setting(list(mask), whole) == "0.qkv, 7.fc2"
+    assert words.setting(mask, replace(whole, blocks=(*mask, "text.0.qkv"))) == "image.0.qkv, image.7.fc2"
+    assert words.setting(mask, replace(whole, blocks=())) == "image.0.qkv, image.7.fc2"
+    assert words.setting(("0.qkv", "1.qkv"), replace(whole, blocks=("0.qkv", "1.qkv"))) == "0.qkv, 1.qkv"
+    assert (words.setting([1, 2]), words.setting(())) == ("[1, 2]", "[]")
+
+
+def test_an_interval_of_one_value_is_the_value() -> None:
+    assert words.interval(Interval(92.8, 0.614, 5)) == "92.80 \N{PLUS-MINUS SIGN} 0.61"
+    assert words.interval(Interval(92.8, None, 1)) == "92.80"
+    assert words.interval(None) == words.UNKNOWN
 
 
 def test_figures_have_no_negative_zero_and_no_nan() -> None:

@@ -51,14 +51,15 @@ def page_of(record: SweepRecord, folder: Path, command: str | None = None) -> Pa
     return Page(write_report(record, folder, command).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["whole", "under_way", "none_feasible", "hostile"])
+@pytest.mark.parametrize("name", ["whole", "under_way", "none_feasible", "masks", "closing", "hostile"])
 def test_every_file_is_written_and_nothing_else(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     record: SweepRecord = request.getfixturevalue(name)
     index = write_report(record, tmp_path / "deep" / "report")
     assert index == tmp_path / "deep" / "report" / "index.html"
-    assert sorted(path.name for path in index.parent.iterdir()) == FILES
+    files = sorted([*FILES, "confirmed.csv"] if record.confirmations else FILES)
+    assert sorted(path.name for path in index.parent.iterdir()) == files
     with Image.open(index.parent / "front.png") as picture:
         assert picture.width >= 1500
         assert picture.info["dpi"][0] >= 149
@@ -80,6 +81,7 @@ def test_front_json(whole: SweepRecord, tmp_path: Path) -> None:
     value = json.loads((tmp_path / "front.json").read_text(), parse_constant=pytest.fail)
     front, chosen = on_front(whole), recommended(whole)
     assert chosen is not None
+    assert (value["mode"], value["tolerance"]) == ("search", 0)
     assert (value["sweep"], value["budget"], value["blocks"], value["rule"]) == (
         "clip_lambda",
         2,
@@ -116,6 +118,89 @@ def test_page_says_what_the_sweep_is_and_recommends_the_knee(whole: SweepRecord,
     rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr" and attrs.get("class")]
     assert len(rows) == len(whole.trials) + len(whole.baselines) + 1
     assert rows.count("knee") == 1 and rows.count("front") == len(whole.front) - 1
+
+
+def test_the_confirmed_section_tells_means_pairs_and_failures(
+    confirmed: SweepRecord, whole: SweepRecord, tmp_path: Path
+) -> None:
+    page = page_of(confirmed, tmp_path)
+    table = pd.read_csv(tmp_path / "confirmed.csv")
+    rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr"]
+    assert rows.count("confirmed") == len(table) == 4
+    for line in table.to_dict("records"):
+        width = line["id_accuracy_half_width"]
+        said = f"{line['id_accuracy']:.2f}" + (f" ± {width:.2f}" if width == width else "")
+        assert said in page.words
+    by_key = {trial.key: trial.label for trial in confirmed.trials}
+    first, second = sorted((by_key[key] for key in confirmed.front[:2]), key=int)
+    assert f"Trials {first} and {second} cannot be told apart: neither ID accuracy (" in page.words
+    assert "seed 1003 : loss is NaN after epoch 2" in page.words.replace("1003:", "1003 :")
+    assert "a white dot with error bars is the mean" in page.words
+    plain = page_of(whole, tmp_path)
+    assert "Confirmed" not in plain.words and "white dot" not in plain.words
+    assert "confirmed" not in [attrs.get("id") for _, attrs in plain.tags]
+
+
+def test_the_plot_marks_means_apart_from_single_runs(confirmed: SweepRecord, tmp_path: Path) -> None:
+    traces = json.loads(page_of(confirmed, tmp_path).scripts[0])["front-plot"]["data"]
+    by_name = {trace["name"]: trace for trace in traces if trace.get("showlegend") is not False}
+    means, singles = by_name["mean, 95 % CI"], by_name["front, single runs"]
+    table = pd.read_csv(tmp_path / "confirmed.csv")
+    assert means["x"] == pytest.approx(list(table["forgetting"]))
+    assert means["y"] == pytest.approx(list(table["id_accuracy"]))
+    assert means["error_x"]["array"] == pytest.approx(list(table["forgetting_half_width"].fillna(0)))
+    assert means["error_y"]["array"] == pytest.approx(list(table["id_accuracy_half_width"].fillna(0)))
+    assert means["marker"]["color"] != singles["marker"]["color"]
+    (link,) = [t for t in traces if t["name"] == means["name"] and t is not means]
+    spots = list(zip(link["x"], link["y"], strict=True))
+    assert set(spots[0::3]) <= set(zip(singles["x"], singles["y"], strict=True))
+    assert spots[1::3] == list(zip(means["x"], means["y"], strict=True))
+
+
+def test_the_recommended_trial_says_its_means(confirmed: SweepRecord, tmp_path: Path) -> None:
+    chosen = recommended(confirmed)
+    assert chosen is not None
+    page = page_of(confirmed, tmp_path)
+    line = pd.read_csv(tmp_path / "confirmed.csv").set_index("key").loc[chosen.key]
+    said = f"Trained again with 5 other seeds: ID accuracy {line['id_accuracy']:.2f} ± "
+    assert said in page.words
+
+
+def test_a_controlled_sweep_says_its_mode_its_prices_and_its_closing_orders(
+    closing: SweepRecord, tmp_path: Path
+) -> None:
+    short = on_front(closing)[0]
+    few = replace(short, closing_order=short.closing_order[:3])
+    trials = tuple(few if trial is short else trial for trial in closing.trials)
+    page = page_of(replace(closing, trials=trials), tmp_path)
+    for trial in (few, *on_front(closing)[1:]):
+        order = ", ".join(name.removeprefix("image.") for name in trial.closing_order)
+        assert order in page.words
+        assert f"{trial.metrics['lambda']:.4g}" in page.words
+    assert [tag for tag, _ in page.tags].count("details") == len(closing.front) - 1
+    assert "controlled: each trial closes blocks until 2 are open" in page.words
+    assert "final lambda" in page.words
+
+
+def test_masks_are_shown_by_short_names(masks: SweepRecord, tmp_path: Path) -> None:
+    page = page_of(masks, tmp_path)
+    for trial in masks.trials[2:]:
+        assert ", ".join(n.removeprefix("image.") for n in trial.parameters["method.mask"]) in page.words
+    stored = pd.read_csv(tmp_path / "trials.csv").set_index("key")
+    trial = masks.trials[12]
+    assert stored.loc[trial.key, "method.mask"] == ", ".join(trial.parameters["method.mask"])
+
+
+def test_stopped_trials_are_faint_and_told_with_their_reason(whole: SweepRecord, tmp_path: Path) -> None:
+    page = page_of(whole, tmp_path)
+    rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr"]
+    assert rows.count("stopped") == 2
+    assert "stopped early" in page.words and "dominated at epoch 4" in page.words
+    traces = {t["name"]: t for t in json.loads(page.scripts[0])["front-plot"]["data"]}
+    assert traces["stopped early"]["opacity"] < 1 and len(traces["stopped early"]["x"]) == 2
+    assert any(
+        "stopped early: dominated at epoch 4" in text for text in traces["stopped early"]["customdata"]
+    )
 
 
 def test_curves_are_written_where_there_are_some(literature: SweepRecord, tmp_path: Path) -> None:

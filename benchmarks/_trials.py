@@ -1,0 +1,79 @@
+"""What the benchmarks share: trials without Ray, and tables."""
+
+import csv
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search_spaces import Space, load_space
+from trainables.methods import candidate_blocks
+from trainables.problem import Problem, open_problem
+from trainables.training import Training, best_device, measure_reference
+
+RESULTS = Path(__file__).parent / "results"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A space's model and data, opened once.
+
+    Attributes:
+        space: as it is written.
+        problem: with the pre-trained model's scores as reference.
+        pack: so many trials are trained together.
+    """
+
+    space: Space
+    problem: Problem
+    pack: int
+
+    @classmethod
+    def open(cls, path: Path, pack: int, *overrides: str) -> "Bench":
+        """The space at a path, with overrides as `run --set` takes them."""
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        space = load_space(path, overrides)
+        problem = open_problem(space.dump()).to(best_device())
+        return cls(space, replace(problem, reference=measure_reference(problem, space.dump())), pack)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The candidate blocks of the space's method."""
+        return candidate_blocks(self.problem.backbone, self.space.dump()["method"])
+
+    def train(self, trials: Sequence[Space], test: bool = False) -> list[Row]:
+        """Metrics of trials at their ends, with ``active``, names; they are measured there alone."""
+        rows: list[Row] = []
+        for first in range(0, len(trials), self.pack):
+            rows += self._train_pack(trials[first : first + self.pack], test)
+        return rows
+
+    def _train_pack(self, trials: Sequence[Space], test: bool) -> list[Row]:
+        training = Training(self.problem, [trial.dump() for trial in trials])
+        for _ in range(training.epochs):
+            training.train_epoch()
+        method = training.learner.method
+        rows: list[Row] = [dict(metrics) for metrics in training.validate()]
+        for k, (row, tested) in enumerate(zip(rows, training.test() if test else rows, strict=True)):
+            row |= {**tested, **method.gate_metrics()[k], "active": method.active_blocks()[k]}
+        return rows
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One line a row, under the names of the first."""
+    rows = list(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(str(cell) for cell in line)} |\n" for line in lines)
