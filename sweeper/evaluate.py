@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces import Space
+from sweeper.reference import known_reference
 from sweeper.report.words import figure
 from trainables.evaluate import evaluate
 from trainables.export import load_given
@@ -32,7 +33,7 @@ def evaluation_table(path: Path, space: Space) -> Table:
     resolved = space.dump()
     problem = open_problem(resolved)
     given = load_given(path, problem.backbone, resolved["model"])
-    before = measure_reference(problem, resolved)
+    before = known_reference(problem, space, lambda: measure_reference(problem, resolved))
     after = evaluate(replace(problem, reference=before), given, resolved["training"])
     shifts = [f"ood/{name}" for name in problem.ood]
     probes = [f"probe/{probe.name}" for probe in problem.probes]

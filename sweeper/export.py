@@ -7,7 +7,8 @@ from pathlib import Path
 from search_spaces import Space
 from sweeper.errors import UserError
 from sweeper.folders import SweepFolder
-from sweeper.front import recommended
+from sweeper.front import on_front, recommended
+from sweeper.reading import space_of
 from sweeper.records import SweepRecord, TrialRecord
 from sweeper.study import SweepStudy, open_study
 from trainables import checkpoint
@@ -36,8 +37,9 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
     _refuse_used(to)
     folder = SweepFolder(name)
     study = open_study(name, folder.storage(storage))
-    chosen = choose(study.record(), trial)
-    space = space_of(study, chosen)
+    record = study.record()
+    chosen = choose(record, trial)
+    space = space_of(study.space, record, chosen)
     trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key), chosen)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
@@ -78,13 +80,6 @@ def _there(runs: Sequence[TrialRecord]) -> str:
     return ", ".join(run.label for run in runs if run.state == "complete") or "none yet"
 
 
-def space_of(study: SweepStudy, run: TrialRecord) -> Space:
-    """The resolved space of one trial or baseline."""
-    if run.role == "baseline":
-        return study.space.for_baseline(run.label)
-    return study.space.with_values(run.parameters)
-
-
 def restored(problem: Problem, space: Space, folder: Path, run: TrialRecord) -> Trained:
     """The trial as its training left it.
 
@@ -104,12 +99,13 @@ def restored(problem: Problem, space: Space, folder: Path, run: TrialRecord) -> 
 def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> dict[str, Path]:
     """Writes what every trial of the front has learned; folders, by their place among the artifacts."""
     written = {}
-    runs = {trial.key: trial for trial in study.record().trials}
-    for key in study.record().front:
-        to = folder.path / "adapters" / key
+    record = study.record()
+    for run in on_front(record):
+        to = folder.path / "adapters" / run.key
         to.mkdir(parents=True, exist_ok=True)
-        FORMATS["adapter"](restored(problem, space_of(study, runs[key]), folder.trial(key), runs[key]), to)
-        written[f"adapters/{key}"] = to
+        space = space_of(study.space, record, run)
+        FORMATS["adapter"](restored(problem, space, folder.trial(run.key), run), to)
+        written[f"adapters/{run.key}"] = to
     return written
 
 

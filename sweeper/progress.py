@@ -73,10 +73,13 @@ def duration(seconds: float) -> str:
 
 
 def _values(trial: TrialRecord) -> str:
-    return " ".join(
-        f"{path.split('.')[-1]}={value:.3g}" if isinstance(value, float) else f"{path.split('.')[-1]}={value}"
-        for path, value in trial.parameters.items()
-    )
+    return " ".join(f"{path.split('.')[-1]}={_value(value)}" for path, value in trial.parameters.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _figures(trial: TrialRecord, blocks: int) -> tuple[str, str, str]:
