@@ -69,3 +69,10 @@ def test_out_of_distribution_accuracy_is_a_plain_mean() -> None:
 def test_columns_become_members() -> None:
     assert by_member({"a": [1, 2], "b": [3, 4]}, 2) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
     assert by_member({}, 2) == [{}, {}]
+
+
+def test_rounding_does_not_tell_trials_apart() -> None:
+    """0.1 + 0.2 is not 0.3 for a computer; two trials that have forgotten nothing are equal."""
+    reference = {"probe/a": 99.74358974358974, "probe/b": 98.71794871794872}
+    moved = {"probe/a": 99.74358974358974 - 0.25641025641025, "probe/b": 98.71794871794872 + 0.25641025641025}
+    assert retention(moved, reference, prefix="")["forgetting"] == 0.0

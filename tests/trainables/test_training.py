@@ -270,5 +270,7 @@ def test_what_is_reported(problem: Problem, make_space: MakeSpace) -> None:
         "test/forgetting",
     }
     assert epoch["epoch"] == 1 and all(math.isfinite(value) for value in (*epoch.values(), *test.values()))
-    assert epoch["forgetting"] == problem.reference["probe/shapes"] - epoch["probe/shapes"]
-    assert test["test/forgetting"] == problem.reference["test/probe/shapes"] - test["test/probe/shapes"]
+    lost = problem.reference["probe/shapes"] - epoch["probe/shapes"]
+    assert epoch["forgetting"] == pytest.approx(lost)
+    lost = problem.reference["test/probe/shapes"] - test["test/probe/shapes"]
+    assert test["test/forgetting"] == pytest.approx(lost)
