@@ -60,8 +60,8 @@ def test_the_budget_is_found_soon_and_kept(curve: Curve, budget: int) -> None:
         met = [count == budget for count in run(curve, seed, budget=budget)]
         first.append(met.index(True) + 1 if any(met) else MOST + 1)
         share.append(np.mean(met))
-    assert np.median(first) <= 5 and max(first) <= MOST
-    assert np.mean(share) > 0.3
+    assert np.median(first) <= 6 and max(first) <= MOST
+    assert np.mean(share) > 0.2
 
 
 def test_it_finds_it_sooner_than_tpe() -> None:
@@ -106,8 +106,8 @@ def test_a_price_stays_in_its_range() -> None:
             study.tell(trial, [1.0, 0.0])
 
 
-def test_other_values_are_kept_until_the_budget_is_met() -> None:
-    """For the first trials: those of the trial that came nearest."""
+def test_other_values_are_tried_again_until_the_budget_is_met() -> None:
+    """Those of the trial that came nearest."""
     study = optuna.create_study(directions=["maximize", "minimize"])
     for number, active in enumerate((20, 3, 8)):
         study.sampler = BudgetSampler(2, 2, 3, number)
@@ -121,3 +121,23 @@ def test_other_values_are_kept_until_the_budget_is_met() -> None:
         study.tell(trial, [1.0, 0.0])
     study.sampler = BudgetSampler(2, 2, 3, 99)
     assert study.ask().suggest_int("method.rank", 1, 1000) == nearest
+
+
+def test_once_the_budget_is_met_every_second_trial_tries_values_again_that_missed_it() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    ranks = []
+    for number, active in enumerate((9, 2, 4)):
+        study.sampler = BudgetSampler(2, 2, 3, number)
+        study.enqueue_trial({"method.rank": 100 + number})
+        trial = study.ask()
+        ranks.append(trial.suggest_int("method.rank", 1, 1000))
+        trial.suggest_float(PRICE, 0.01, 10, log=True)
+        trial.set_user_attr("metrics", {"epoch": 3, "expected_active_blocks": active})
+        trial.set_constraint("budget", abs(active - 2))
+        study.tell(trial, [1.0, 0.0])
+    asked = []
+    for number in (3, 4):
+        study.sampler = BudgetSampler(2, 2, 3, number)
+        asked.append(study.ask().suggest_int("method.rank", 1, 1000))
+    assert asked[0] not in ranks
+    assert asked[1] == ranks[2]

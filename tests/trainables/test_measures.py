@@ -73,6 +73,4 @@ def test_columns_become_members() -> None:
 
 def test_rounding_does_not_tell_trials_apart() -> None:
     """0.1 + 0.2 is not 0.3 for a computer; two trials that have forgotten nothing are equal."""
-    reference = {"probe/a": 99.74358974358974, "probe/b": 98.71794871794872}
-    moved = {"probe/a": 99.74358974358974 - 0.25641025641025, "probe/b": 98.71794871794872 + 0.25641025641025}
-    assert retention(moved, reference, prefix="")["forgetting"] == 0.0
+    assert retention({"probe/a": 0.1 + 0.2}, {"probe/a": 0.3}, prefix="")["forgetting"] == 0.0
