@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import torch
 
-from search_spaces import Space, load_space
+from search_spaces import Space, load_space, suggest
+from sweeper.samplers import make_sampler
 from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
 from trainables.training import Training, best_device, measure_reference
@@ -63,6 +65,33 @@ class Bench:
         return rows
 
 
+class Searched:
+    """Trials of a space one after the other, as its sampler proposes them in a study of Optuna.
+
+    Args:
+        first: number of the first trial, of which the sampler's seeds are made.
+    """
+
+    def __init__(self, bench: Bench, first: int = 0) -> None:
+        self._bench, self._first = bench, first
+        self._study = optuna.create_study(directions=["maximize", "minimize"])
+
+    def ask(self) -> dict[str, Any]:
+        """The next trial's values."""
+        number = self._first + len(self._study.trials)
+        self._study.sampler = make_sampler(self._bench.space, number, self._bench.blocks)
+        self._trial = self._study.ask()
+        return suggest(self._bench.space, self._trial)
+
+    def tell(self, row: Row) -> None:
+        """Tells the study of the trial what the sweep tells it."""
+        budget, blocks = self._bench.space.budget, len(self._bench.blocks)
+        told = ("epoch", "active_blocks", "expected_active_blocks")
+        self._trial.set_user_attr("metrics", {name: row[name] for name in told})
+        self._trial.set_constraint("budget", budget.excess(row["active_blocks"], budget.count(blocks)))
+        self._study.tell(self._trial, [row["id_accuracy"], row["forgetting"]])
+
+
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One line a row, under the names of the first."""
     rows = list(rows)
@@ -71,6 +100,14 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_csv(path: Path) -> list[Row]:
+    """What `write_csv` has written, every value as text; nothing where there is no file."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -16,7 +16,6 @@ in packs; a trial's numbers do not depend on its pack.
 """
 
 import argparse
-import csv
 import math
 import statistics
 from abc import abstractmethod
@@ -26,9 +25,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import optuna
 
-from benchmarks._trials import RESULTS, Bench, Row, markdown, write_csv
-from search_spaces import Space, suggest
-from sweeper.samplers import make_sampler
+from benchmarks._trials import RESULTS, Bench, Row, Searched, markdown, read_csv, write_csv
+from search_spaces import Space
 
 BUDGET, SEEDS, MOST, PACK, EPOCHS = 2, 20, 16, 10, 1
 LOW, HIGH = 0.01, 10.0
@@ -94,21 +92,15 @@ class Sampled(Attempts):
 
     def __init__(self, bench: Bench, seed: int) -> None:
         super().__init__(bench, seed)
-        self.study = optuna.create_study(directions=["maximize", "minimize"])
+        self.searched = Searched(bench, 1000 * seed)
 
     def values(self) -> Mapping[str, object]:
         """As the sampler proposes them."""
-        number = len(self.study.trials) + 1000 * self.seed
-        self.study.sampler = make_sampler(self.bench.space, number, self.bench.blocks)
-        self.trial = self.study.ask()
-        return suggest(self.bench.space, self.trial)
+        return self.searched.ask()
 
     def tell(self, row: Row) -> None:
         """Tells the study what the sweep tells it."""
-        told = ("epoch", "active_blocks", "expected_active_blocks")
-        self.trial.set_user_attr("metrics", {name: row[name] for name in told})
-        self.trial.set_constraint("budget", abs(row["active_blocks"] - BUDGET))
-        self.study.tell(self.trial, [row["id_accuracy"], row["forgetting"]])
+        self.searched.tell(row)
 
 
 Way = Callable[[Bench, int], Attempts]
@@ -157,10 +149,9 @@ def summarise() -> None:
     axes = figure.subplots()
     for way, name in WAYS.items():
         path = RESULTS / "cost_of_budget" / f"{way}.csv"
-        if not path.exists():
+        taken = [float(row["trainings"] or math.inf) for row in read_csv(path)]
+        if not taken:
             continue
-        with path.open() as file:
-            taken = [float(row["trainings"] or math.inf) for row in csv.DictReader(file)]
         met = [number for number in taken if number <= MOST]
         median = statistics.median(taken)
         shown = f"{median:g}" if median <= MOST else f"more than {MOST}"

@@ -9,11 +9,10 @@ price, and its active blocks are counted.
     python -m benchmarks.exactness         # a few minutes
 """
 
-import csv
 import statistics
 from pathlib import Path
 
-from benchmarks._trials import RESULTS, Bench, markdown, write_csv
+from benchmarks._trials import RESULTS, Bench, markdown, read_csv, write_csv
 
 SPACE = Path("spaces/clip_lambda.yaml")
 BUDGETS, SEEDS, RANK, PACK = (1, 2, 3, 4, 6, 8, 12, 16), 5, 8, 10
@@ -51,8 +50,7 @@ def measure(path: Path) -> None:
 
 def summarise(path: Path) -> None:
     """The table."""
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_csv(path)
     lines = []
     for budget in BUDGETS:
         own = [row for row in rows if int(row["budget"]) == budget]

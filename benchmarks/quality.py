@@ -16,7 +16,6 @@ intervals (Student's t), measured on test splits. A star marks a difference to `
 """
 
 import argparse
-import csv
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,10 +25,9 @@ from typing import Any
 
 import optuna
 
-from benchmarks._trials import RESULTS, Bench, Row, markdown, write_csv
-from search_spaces import load_space, suggest
+from benchmarks._trials import RESULTS, Bench, Row, Searched, markdown, read_csv, write_csv
+from search_spaces import load_space
 from sweeper.confidence import interval, welch
-from sweeper.samplers import make_sampler
 
 RANK, SEARCHED = 8, 6
 WAYS = ("controlled", "random", "largest", "last", "search")
@@ -91,24 +89,20 @@ class Quality:
 
     def _search(self, values: Mapping[str, Any]) -> Row:
         """The first trial with just the budget, or the last one."""
-        study = optuna.create_study(directions=["maximize", "minimize"])
-        for number in range(SEARCHED):
-            study.sampler = make_sampler(self.bench.space, number, self.bench.blocks)
-            trial = study.ask()
-            space = self.bench.space.with_values({**suggest(self.bench.space, trial), **values})
-            row = self.bench.train([space], test=True)[0]
+        searched = Searched(self.bench)
+        for number in range(1, SEARCHED + 1):
+            space = self.bench.space.with_values({**searched.ask(), **values})
+            row = {**self.bench.train([space], test=True)[0], "trainings": number}
             if row["active_blocks"] == self.budget:
                 break
-            trial.set_user_attr("metrics", {n: row[n] for n in ("epoch", "expected_active_blocks")})
-            trial.set_constraint("budget", abs(row["active_blocks"] - self.budget))
-            study.tell(trial, [row["id_accuracy"], row["forgetting"]])
-        return {**row, "trainings": number + 1}
+            searched.tell(row)
+        return row
 
 
 def measure(name: str, ways: Sequence[str]) -> None:
     """Runs what is not in the table of rows yet; seed by seed where trials are not packed."""
     setting, path = SETTINGS[name], RESULTS / f"quality_{name}.csv"
-    rows = _read(path)
+    rows = read_csv(path)
     there = {(row["way"], int(row["budget"]), int(row["seed"])) for row in rows}
     bench = Bench.open(setting.space, setting.pack, "baselines=[]")
     seeds = range(setting.seeds)
@@ -123,7 +117,7 @@ def measure(name: str, ways: Sequence[str]) -> None:
 
 def summarise(name: str) -> None:
     """The table of all that has been measured."""
-    rows = _read(RESULTS / f"quality_{name}.csv")
+    rows = read_csv(RESULTS / f"quality_{name}.csv")
     lines = []
     for budget in SETTINGS[name].budgets:
         chosen = {
@@ -161,13 +155,6 @@ def _at_its_rate(rows: Sequence[Row]) -> list[Row]:
         for rate in rates
     }
     return [row for row in rows if row["rate"] == max(mean, key=mean.__getitem__)] if rows else []
-
-
-def _read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from search_spaces import BudgetMode
+
 Role = Literal["trial", "baseline", "confirmation"]
 State = Literal["waiting", "running", "complete", "pruned", "failed"]
 
@@ -85,7 +87,7 @@ class SweepRecord:
     baselines: tuple[TrialRecord, ...]
     front: tuple[str, ...]
     confirmations: tuple[TrialRecord, ...] = ()
-    mode: Literal["search", "controlled", "mask"] = "search"
+    mode: BudgetMode = "search"
     tolerance: int = 0
 
     @property

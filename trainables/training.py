@@ -113,8 +113,9 @@ class Training:
         return total / batches
 
     def _step(self, number: int) -> None:
+        share = self._share(number)
         for optimizer in (self.adapter_optimizer, *self.score_optimizers):
-            optimizer.step(number, self._share(number))
+            optimizer.step(number, share)
         self.learner.method.advance(number)
 
     @torch.no_grad()

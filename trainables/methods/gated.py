@@ -54,6 +54,8 @@ class GatedMethod(BlockMethod):
         self._score_lr = [settings["score_lr"] for settings in members]
         self._free_epochs = torch.tensor([settings["free_epochs"] for settings in members])
         self._shares, self._epoch_steps, self._step = [0.0], 0, 0
+        # Known without asking the device, for it is looked at in every step.
+        self._falling = [k for k, count in enumerate(self._counts) if count]
         fork = self.insert(
             backbone,
             lambda linear, outputs, place: self.block(
@@ -75,10 +77,11 @@ class GatedMethod(BlockMethod):
     def advance(self, step: int) -> None:
         """Hears how many steps are done: cuts the scores of members whose count falls, to its end."""
         self._step = step
-        frozen = self.gates.frozen.tolist()
-        for k in (k for k, count in enumerate(self._counts) if count and not frozen[k]):
+        for k in self._falling:
             self._lower(k, step / self._horizon(k))
-        if self.gates.frozen.tolist() != frozen:
+        falling = [k for k in self._falling if step < self._horizon(k)]
+        if falling != self._falling:
+            self._falling = falling
             self._drop()
 
     def _lower(self, member: int, done: float) -> None:

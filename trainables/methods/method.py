@@ -122,16 +122,16 @@ def check_settings(backbone: Backbone, settings: Settings) -> None:
     for tower in settings.get("towers", ()):
         if tower not in backbone.layers:
             raise ProblemError(f"towers: the model has no {tower} tower that can be adapted")
-    blocks = len(candidate_blocks(backbone, settings))
+    blocks = candidate_blocks(backbone, settings)
     if not blocks:
         raise ProblemError(
             "blocks: the model has no such layers; its kinds are " + ", ".join(_kinds(backbone))
         )
-    for key, there in (("layers", backbone.depth("image")), ("active_blocks", blocks)):
+    for key, there in (("layers", backbone.depth("image")), ("active_blocks", len(blocks))):
         if (settings.get(key) or 0) > there:
             raise ProblemError(f"{key}: {settings[key]} are asked for, the model has {there}")
     for name in settings.get("mask") or ():
-        if name not in candidate_blocks(backbone, settings):
+        if name not in blocks:
             raise ProblemError(f"mask: {name!r} is no block of the model; `validate` lists them")
 
 
