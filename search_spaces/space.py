@@ -80,7 +80,8 @@ class Space(Part):
     def flat(self) -> dict[str, FlatValue]:
         """One value for every dotted name but the searched ranges and the baselines, as a tracker takes them.
 
-        Data go by their labels, lists are joined by commas, what is null is left out.
+        Data go by their labels, lists and ``name=amount`` are joined by commas, what is null or an empty
+        mapping is left out.
         """
         sections: dict[str, Mapping[str, Any]] = {
             "model": self.model.dump(),
@@ -93,10 +94,10 @@ class Space(Part):
             "resources": self.resources.dump(),
         }
         return {
-            f"{section}.{key}": ",".join(value) if isinstance(value, list) else value
+            f"{section}.{key}": _joined(value)
             for section, values in sections.items()
             for key, value in values.items()
-            if value is not None
+            if value not in (None, {})
         }
 
     def with_values(self, values: Mapping[str, Any]) -> "Space":
@@ -164,6 +165,12 @@ def parse_space(data: Mapping[str, Any]) -> Space:
 def json_schema() -> dict[str, Any]:
     """The JSON schema of a space file, for editors."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Space.model_json_schema()
+
+
+def _joined(value: Any) -> FlatValue:
+    """A value as one scalar."""
+    parts = [f"{name}={amount:g}" for name, amount in value.items()] if isinstance(value, dict) else value
+    return ",".join(parts) if isinstance(parts, list) else parts
 
 
 def _changed(data: dict[str, Any], values: Mapping[str, Any]) -> Space:

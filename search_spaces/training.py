@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
 
-from search_spaces.errors import shown
-from search_spaces.part import Part, Seed, mistaken
+from search_spaces.errors import Mistake, shown
+from search_spaces.part import Part, Seed, mistaken, refuse
 
 
 class Training(Part):
@@ -62,6 +62,25 @@ Pack = Annotated[
     WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]}),
 ]
 
+_OWN_SETTINGS = {"cpu": "resources.cpus_per_trial", "gpu": "resources.gpus_per_trial"}
+
+
+def _custom(amounts: dict[str, float]) -> dict[str, float]:
+    """The amounts, each of a resource that has a name and no setting of its own."""
+    mistakes = [
+        Mistake((name,), f"is asked for by {_OWN_SETTINGS[name.lower()]}; remove it here")
+        for name in amounts
+        if name.lower() in _OWN_SETTINGS
+    ]
+    if not all(name.strip() for name in amounts):
+        mistakes.append(Mistake((), "the name of a resource must not be empty"))
+    if mistakes:
+        refuse(*mistakes)
+    return amounts
+
+
+Amounts = Annotated[dict[str, Annotated[float, Field(gt=0)]], AfterValidator(_custom)]
+
 
 class Resources(Part):
     """What a trial is given."""
@@ -73,4 +92,13 @@ class Resources(Part):
     pack: Pack = Field(
         default="auto",
         description="trials trained together over one frozen model; auto lets the sweep choose",
+    )
+    minutes_per_trial: float | None = Field(
+        default=None,
+        gt=0,
+        description="minutes that a pack of trials may take in one process, or else it fails; null: no limit",
+    )
+    custom: Amounts = Field(
+        default={},
+        description="amounts of other Ray resources of a pack of trials, such as accelerator_type:A100",
     )

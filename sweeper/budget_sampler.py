@@ -1,6 +1,7 @@
 """An Optuna sampler that looks for the budget: lambda from the line of active blocks, all else by TPE."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,7 @@ class BudgetSampler(BaseSampler):
         self._fewest, self._most, self._epochs = fewest, most, epochs
         self._tpe = TPESampler(multivariate=True, constant_liar=True, seed=seed)
         self._generator = np.random.default_rng(seed)
+        self._chosen: dict[int, FrozenTrial | None] = {}
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """TPE's, without the price."""
@@ -68,12 +70,18 @@ class BudgetSampler(BaseSampler):
         return float(np.clip(math.exp(proposal), param_distribution.low, param_distribution.high))
 
     def _again(self, study: Study, number: int) -> FrozenTrial | None:
-        """The trial whose values are tried again: of those that missed the budget, by the least."""
+        """The trial whose values are tried again, chosen once for all parameters; None for values of TPE."""
+        if number not in self._chosen:
+            self._chosen = {number: self._missed_by_least(study, number)}
+        return self._chosen[number]
+
+    def _missed_by_least(self, study: Study, number: int) -> FrozenTrial | None:
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        others = {trial.number: tuple(sorted(_others(trial).items())) for trial in complete}
         missed_by = {trial.number: sum(trial.constraints.values()) for trial in complete}
-        met = [_others(trial) for trial in complete if missed_by[trial.number] <= 0]
-        tried = [_others(trial) for trial in complete]
-        missed = [t for t in complete if _others(t) not in met and tried.count(_others(t)) < _TRIES]
+        met = {others[trial.number] for trial in complete if missed_by[trial.number] <= 0}
+        tried = Counter(others.values())
+        missed = [t for t in complete if (own := others[t.number]) not in met and tried[own] < _TRIES]
         if not missed or (met and number % 2):
             return None
         return min(missed, key=lambda trial: missed_by[trial.number])

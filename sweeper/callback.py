@@ -1,53 +1,94 @@
 """What happens at every report of a trial: the study is told, MLflow logs, the screen follows."""
 
+import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ray import tune
 
 from sweeper.progress import Progress
+from sweeper.searcher import PackSearcher
 from sweeper.study import SweepStudy
 from sweeper.tracking import Tracker
 from sweeper.unsaved import Unsaved
 
+_PATIENCE = 60.0  # seconds without a running pack until a person is told
+
 
 class SweepCallback(Unsaved, tune.Callback):
-    """Carries each member's report from Ray Tune to the study, the tracker and the progress display."""
+    """Carries each member's report from Ray Tune to the study, the tracker and the progress display.
 
-    def __init__(self, study: SweepStudy, tracker: Tracker, progress: Progress) -> None:
+    Args:
+        study: is told what has been reported.
+        searcher: takes back members of packs that were too large.
+        tracker: logs.
+        progress: shows.
+        check: called where nothing is half done; may raise to end the sweep.
+    """
+
+    def __init__(
+        self,
+        study: SweepStudy,
+        searcher: PackSearcher,
+        tracker: Tracker,
+        progress: Progress,
+        check: Callable[[], None],
+    ) -> None:
         self._study = study
+        self._searcher = searcher
         self._tracker = tracker
         self._progress = progress
+        self._check = check
+        self._running: set[str] = set()
+        self._idle_since: float | None = time.monotonic()
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Between two events of Tune's loop."""
+        self._check()
+        if self._running:
+            self._idle_since = time.monotonic()
+        elif self._idle_since is not None and time.monotonic() - self._idle_since > _PATIENCE:
+            self._progress.say("waits for a node that has room for a trial")
+            self._idle_since = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Opens an MLflow run for each member."""
+        self._running.add(trial.trial_id)
         for member in trial.config["members"]:
-            self._tracker.start(member["key"], member["space"])
+            self._tracker.start(member["key"], json.loads(member["space"]))
         self._progress.update(self._study.record())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Passes on the reports of a pack."""
-        for report in result["members"]:
-            # A pack whose process died begins again, also with members that had failed before.
-            if self._study.under_way(report["key"]):
+        # A pack whose process died begins again, also with members that had failed before.
+        reports = [report for report in result["members"] if self._study.under_way(report["key"])]
+        self._searcher.halve([report["key"] for report in reports if report["state"] == "again"])
+        for report in reports:
+            if report["state"] != "again":
                 self._pass_on(report)
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A pack whose process died is about to begin again."""
+        self._running.discard(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """All members have ended, or go on elsewhere."""
+        self._running.discard(trial.trial_id)
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A pack whose process is gone has failed, except for members that had ended before."""
+        """A pack's process died again and again: its members go on in smaller packs; alone, they fail."""
+        self._running.discard(trial.trial_id)
+        keys = [m["key"] for m in trial.config["members"] if self._study.under_way(m["key"])]
+        if len(keys) > 1:
+            self._searcher.halve(keys)
+            return
         reason = str(trial.get_error() or "the trial's process ended").strip().splitlines()[-1]
-        for member in trial.config["members"]:
-            if self._study.under_way(member["key"]):
-                self._pass_on(
-                    {
-                        "key": member["key"],
-                        "state": "failed",
-                        "reason": reason,
-                        "metrics": {},
-                        "epochs": [],
-                        "active": (),
-                    }
-                )
+        nothing: dict[str, Any] = {"metrics": {}, "epochs": [], "active": ()}
+        for key in keys:
+            self._pass_on({"key": key, "state": "failed", "reason": reason, **nothing})
 
     def _pass_on(self, report: dict[str, Any]) -> None:
         self._study.tell(report)

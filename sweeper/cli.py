@@ -9,10 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from search_spaces import Budget, SpaceError, json_schema, load_space
+from sweeper import remote
 from sweeper.errors import UserError
+from sweeper.options import (
+    Address,
+    Name,
+    Rename,
+    Results,
+    Server,
+    Set,
+    SpaceFile,
+    Storage,
+    Trials,
+    console,
+    say,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,20 +39,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-
-SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
-Name = Annotated[str, typer.Argument(help="the name of a sweep")]
-Set = Annotated[
-    list[str], typer.Option("--set", help="override a value: search.trials=64", metavar="PATH=VALUE")
-]
-Address = Annotated[
-    str | None, typer.Option(help="a Ray cluster to join; else RAY_ADDRESS, else started here")
-]
-Storage = Annotated[
-    str | None,
-    typer.Option(envvar="SWEEPER_STORAGE", help="SQLAlchemy URL of the Optuna storage", show_envvar=True),
-]
 
 
 class Format(StrEnum):
@@ -50,6 +49,8 @@ class Format(StrEnum):
     ADAPTER = "adapter"
 
 
+app.add_typer(remote.app)
+
 _WIDEST = 500  # characters of a table
 
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
@@ -59,23 +60,27 @@ DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 def run(
     space: SpaceFile,
     set_: Set = [],  # noqa: B006
-    name: Annotated[str | None, typer.Option(help="a name other than the space's own")] = None,
+    name: Rename = None,
     address: Address = None,
     storage: Storage = None,
+    results: Results = None,
 ) -> None:
     """Run a sweep to its end."""
     loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
-    _finish(loaded.sweep, address, storage, lambda runner, around: runner.start(loaded, around))
+    _finish(loaded.sweep, address, storage, lambda runner, around: runner.start(loaded, results, around))
 
 
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int | None, typer.Option(min=1, help="trials asked for from now on, in all")] = None,
+    trials: Trials = None,
     address: Address = None,
     storage: Storage = None,
+    server: Server = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
+    if server:
+        return remote.resume(name, trials, server)
     _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, around))
 
 
@@ -132,46 +137,51 @@ def schema() -> None:
 
 
 @app.command("list")
-def list_() -> None:
-    """Show the sweeps in this working directory."""
+def list_(storage: Storage = None, server: Server = None) -> None:
+    """Show the sweeps in this working directory, or all of a storage."""
+    if server:
+        return remote.list_(server)
     from sweeper.folders import SweepFolder, names
     from sweeper.progress import sweep_line
-    from sweeper.study import open_study
+    from sweeper.storage import open_storage
+    from sweeper.study import SweepStudy, open_study
 
-    for name in names():
+    for name in SweepStudy.names(open_storage(storage, Path())) if storage else names():
         try:
-            record = open_study(name, SweepFolder(name).storage(None)).record()
+            say(sweep_line(open_study(name, SweepFolder(name).storage(storage)).record()))
         except UserError as error:
-            console.print(f"{name}: {error}", markup=False, soft_wrap=True)
-        else:
-            console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
+            say(f"{name}: {error}")
 
 
 @app.command()
-def status(name: Name, storage: Storage = None) -> None:
+def status(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Show how far a sweep is and its front."""
+    if server:
+        return remote.status(name, server)
     from sweeper.folders import SweepFolder
     from sweeper.progress import sweep_line, under_way
     from sweeper.report import front_table
     from sweeper.study import open_study
 
     record = open_study(name, SweepFolder(name).storage(storage)).record()
-    console.print(sweep_line(record), markup=False, highlight=False, soft_wrap=True)
+    say(sweep_line(record))
     if any(run.state == "running" for run in record.runs):
         console.print(under_way(record))
     _show(front_table(record))
 
 
 @app.command()
-def report(name: Name, storage: Storage = None) -> None:
+def report(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Write a sweep's report again, also while it runs."""
+    if server:
+        return remote.report(name, server)
     from sweeper.folders import SweepFolder
     from sweeper.outcome import write_outcome
     from sweeper.study import open_study
 
     folder = SweepFolder(name)
     outcome = write_outcome(open_study(name, folder.storage(storage)), folder)
-    console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
+    say(f"report: {outcome.page}")
 
 
 @app.command()

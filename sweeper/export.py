@@ -40,7 +40,7 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
     record = study.record()
     chosen = choose(record, trial)
     space = space_of(study.space, record, chosen)
-    trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key), chosen)
+    trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key, study.results), chosen)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
@@ -80,7 +80,7 @@ def _there(runs: Sequence[TrialRecord]) -> str:
     return ", ".join(run.label for run in runs if run.state == "complete") or "none yet"
 
 
-def restored(problem: Problem, space: Space, folder: Path, run: TrialRecord) -> Trained:
+def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> Trained:
     """The trial as its training left it.
 
     Raises:
@@ -104,7 +104,8 @@ def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> 
         to = folder.path / "adapters" / run.key
         to.mkdir(parents=True, exist_ok=True)
         space = space_of(study.space, record, run)
-        FORMATS["adapter"](restored(problem, space, folder.trial(run.key), run), to)
+        place = folder.trial(run.key, study.results)
+        FORMATS["adapter"](restored(problem, space, place, run), to)
         written[f"adapters/{run.key}"] = to
     return written
 

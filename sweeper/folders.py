@@ -1,10 +1,7 @@
-"""The folder of a sweep, and the lock that keeps a second driver out of it."""
+"""The folder of a sweep."""
 
 import difflib
-import fcntl
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +15,7 @@ ROOT = Path("sweeps")
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """``sweeps/<name>``: the journal, the checkpoints, the report."""
+    """``sweeps/<name>``: the journal, the checkpoints (unless they are kept elsewhere), the report."""
 
     name: str
 
@@ -37,32 +34,17 @@ class SweepFolder:
         """Where the report is written."""
         return self.path / "report"
 
-    def trial(self, key: str) -> Path:
-        """Where a trial's checkpoint is."""
-        return self.path / "trials" / key
+    def kept(self, results: str | None) -> str:
+        """Path or URL under which checkpoints are: in the folder, or where the sweep's results are kept."""
+        return f"{results}/{self.name}" if results else str(self.path)
 
-    @property
-    def has_trials(self) -> bool:
-        """Whether checkpoints of a sweep are here."""
-        return (self.path / "trials").exists()
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Held while a sweep runs. The operating system lets go of it if the driver dies.
-
-        Raises:
-            UserError: another driver holds it.
-        """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"sweep '{self.name}' is running in another process") from None
-            yield
+    def trial(self, key: str, results: str | None) -> str:
+        """Path or URL of a trial's checkpoint."""
+        return f"{self.kept(results)}/trials/{key}"
 
     def remember_storage(self, url: str | None) -> None:
         """Notes where the study is kept. A password is left out."""
+        self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "sweep.json").write_text(json.dumps({"storage": url and shown(url)}) + "\n")
 
     def storage(self, given: str | None) -> str | None:

@@ -60,11 +60,31 @@ def dominating(rows: Sequence[TrialRecord], trial: TrialRecord) -> list[TrialRec
     """The complete rows that are at least as good as the trial in both objectives and better in one."""
     worth = _objectives(trial)
     able = (row for row in rows if row.state == "complete" and has_objectives(row))
-    return [
-        row
-        for row in able
-        if (own := _objectives(row)) != worth and own[0] >= worth[0] and own[1] >= worth[1]
-    ]
+    return [row for row in able if _dominates(_objectives(row), worth)]
+
+
+class Front:
+    """The trials that no other dominates, of those that have been added so far.
+
+    A trial is held against the front alone, for what has left the front is dominated by what is on it. So
+    adding one costs as many comparisons as the front is long, however many trials there are.
+    """
+
+    def __init__(self) -> None:
+        self._trials: list[TrialRecord] = []
+
+    @property
+    def trials(self) -> list[TrialRecord]:
+        """By falling ID accuracy; of equal points, each, the earlier first."""
+        return sorted(self._trials, key=lambda trial: (-trial.metrics["id_accuracy"], int(trial.label)))
+
+    def add(self, trial: TrialRecord) -> None:
+        """A trial more, with both objectives."""
+        worth = _objectives(trial)
+        if any(_dominates(_objectives(other), worth) for other in self._trials):
+            return
+        self._trials = [other for other in self._trials if not _dominates(worth, _objectives(other))]
+        self._trials.append(trial)
 
 
 def knee(trials: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -107,7 +127,7 @@ def spread(record: SweepRecord, count: int) -> list[TrialRecord]:
 
     Ties go to the higher ID accuracy, then to the earlier trial.
     """
-    left = on_front(record)
+    left = on_front(record) if count else []
     chosen: list[TrialRecord] = []
     while left and len(chosen) < count:
         best = max(left, key=lambda trial: hypervolume(record, [*chosen, trial])) if chosen else knee(left)
@@ -141,6 +161,11 @@ def number(trial: TrialRecord, position: int) -> int:
 def _objectives(trial: TrialRecord) -> tuple[float, float]:
     """(ID accuracy in percent, forgetting in percentage points with its sign turned), both to maximise."""
     return trial.metrics["id_accuracy"], -trial.metrics["forgetting"]
+
+
+def _dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether a point, both of its objectives to be maximised, is as good in both and better in one."""
+    return one != other and one[0] >= other[0] and one[1] >= other[1]
 
 
 def _knowledge(record: SweepRecord, trial: TrialRecord) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space
+from sweeper.front import non_dominated
 
 PREFIX = "mask."
 _CANDIDATES = 24
@@ -72,7 +73,7 @@ class MaskSampler(BaseSampler):
 
     def _propose(self, study: Study) -> NDArray[np.bool_]:
         trials = study.get_trials(deepcopy=False)
-        best = {trial.number for trial in study.best_trials}
+        best = _best(trials)
         sets = {trial.number: chosen for trial in trials if (chosen := self._chosen(trial)).any()}
         front = [chosen for number, chosen in sets.items() if number in best]
         rest = [chosen for number, chosen in sets.items() if number not in best]
@@ -106,6 +107,15 @@ class MaskSampler(BaseSampler):
         chosen = np.zeros(len(keys), dtype=np.bool_)
         chosen[np.argsort(-keys)[: self._budget]] = True
         return chosen
+
+
+def _best(trials: Sequence[FrozenTrial]) -> set[int]:
+    """Numbers of the trials on the front: Optuna's ``best_trials``, which would copy every trial."""
+    able = [
+        t for t in trials if t.state == TrialState.COMPLETE and max(t.constraints.values(), default=0) <= 0
+    ]
+    kept = non_dominated(np.array([(trial.values[0], -trial.values[1]) for trial in able]))
+    return {trial.number for trial, is_kept in zip(able, kept, strict=True) if is_kept}
 
 
 def _frequency(sets: Sequence[NDArray[np.bool_]], prior: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,9 +20,10 @@ class Progress:
         self._console = console
         self._started = time.monotonic()
         self._ended_before = _ended(record)
-        self._live = (
-            Live(console=console, transient=True, refresh_per_second=2) if console.is_terminal else None
-        )
+        self._record = record
+        # What is shown is made when the screen is drawn, not at every report.
+        live = Live(get_renderable=self._shown, console=console, transient=True, refresh_per_second=2)
+        self._live = live if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live:
@@ -37,12 +38,19 @@ class Progress:
 
     def update(self, record: SweepRecord, report: dict[str, Any] | None = None) -> None:
         """Shows the sweep as it is now; ``report`` is the one that has just come in."""
-        if self._live:
-            self._live.update(Group(under_way(record), _front(record), Text(self._pace(record), style="dim")))
-        elif report is not None and report["state"] != "running":
+        self._record = record
+        if self._live is None and report is not None and report["state"] != "running":
             self._console.print(
                 f"{_line(record, report)} · {self._pace(record)}", highlight=False, soft_wrap=True
             )
+
+    def say(self, sentence: str) -> None:
+        """Tells a person what is waited for."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def _shown(self) -> Group:
+        record = self._record
+        return Group(under_way(record), _front(record), Text(self._pace(record), style="dim"))
 
     def _pace(self, record: SweepRecord) -> str:
         """Trials done, rate and time left."""

@@ -79,6 +79,8 @@ def space_of(space: Space, record: SweepRecord, run: TrialRecord) -> Space:
     """The resolved space of a run of the sweep, whose own space is given."""
     if run.role == "baseline":
         return space.for_baseline(run.label)
+    if run.role == "trial":
+        return space.with_values(run.parameters)
     trial = next(trial for trial in record.trials if trial.label == run.group)
     return space.with_values({**trial.parameters, **run.parameters})
 

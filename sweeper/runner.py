@@ -1,12 +1,11 @@
 """Runs a sweep: opens the study, the tracker and the tuner, and ends with the report."""
 
-import signal
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import ray
 import torch
@@ -17,16 +16,19 @@ from rich.console import Console
 
 from search_spaces import Space
 from sweeper.callback import SweepCallback
-from sweeper.cluster import LOCAL, cluster, slots
+from sweeper.cluster import LOCAL, asked, check_shared, cluster, slots
 from sweeper.errors import UserError
 from sweeper.export import front_adapters
 from sweeper.fit import check_fit
 from sweeper.folders import SweepFolder
+from sweeper.interrupt import Interruption
+from sweeper.lock import DriverLock, only_driver
 from sweeper.outcome import Outcome, write_outcome
 from sweeper.packs import choose_pack
 from sweeper.progress import Progress
 from sweeper.pruner import Pruner
 from sweeper.reference import known_reference
+from sweeper.results import checked, is_there, publish
 from sweeper.searcher import PackSearcher
 from sweeper.storage import mend_journal, open_storage
 from sweeper.study import SweepStudy, open_study
@@ -54,9 +56,19 @@ class Surroundings:
     storage: str | None
     console: Console
 
+    def say(self, sentence: str) -> None:
+        """Tells a person what is waited for."""
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
-def start(space: Space, around: Surroundings) -> Outcome:
+
+def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     """Runs a new sweep to its end.
+
+    Args:
+        space: what is asked for.
+        results: where checkpoints and the report are kept, for as long as the sweep exists: a folder or a
+            URL of pyarrow's filesystems; None for the sweep's own folder.
+        around: where it runs.
 
     Raises:
         UserError: before anything has been started.
@@ -65,15 +77,16 @@ def start(space: Space, around: Surroundings) -> Outcome:
     folder = SweepFolder(space.sweep)
     problem = open_problem(space.dump())
     blocks = check_fit(space, problem.backbone)
-    with folder.locked(), _terminable():
-        mend_journal(folder.journal)
-        storage = open_storage(around.storage, folder.journal)
-        _refuse_existing(folder, storage)
+    results = checked(results)
+    with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
+        storage = open_storage(around.storage, folder.journal, around.say)
+        _refuse_existing(folder, storage, results)
         with cluster(around.cluster):
+            check_shared(results, space)
             reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
             folder.remember_storage(around.storage)
-            study = SweepStudy.create(space, blocks, reference, pack, storage)
-            return _run(study, problem, folder, around)
+            study = SweepStudy.create(space, blocks, reference, pack, storage, results)
+            return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
 def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
@@ -90,18 +103,41 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
     """
     folder = SweepFolder(name)
     url = folder.storage(around.storage)
-    with folder.locked(), _terminable():
-        mend_journal(folder.journal)
-        study = open_study(name, url)
+    with Interruption().handled() as interruption, _alone(folder, url) as lock:
+        study = open_study(name, url, around.say)
         if trials is not None:
             _ask_for(study, trials)
         problem = open_problem(study.space.dump())
         with cluster(around.cluster):
-            return _run(study, problem, folder, around)
+            check_shared(study.results, study.space)
+            return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
-def _refuse_existing(folder: SweepFolder, storage: BaseStorage) -> None:
-    if SweepStudy.exists(folder.name, storage) or folder.has_trials:
+@contextmanager
+def _alone(folder: SweepFolder, storage: str | None) -> Iterator[DriverLock]:
+    """No other driver has the sweep, and what a killed one left half-written is mended."""
+    with only_driver(folder.name, folder.path, storage) as lock:
+        mend_journal(folder.journal)
+        yield lock
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """What may end a sweep while trials run."""
+
+    interruption: Interruption
+    lock: DriverLock
+
+    def check(self) -> None:
+        """Raises if a person has asked for the end, or another driver has the sweep."""
+        self.interruption.check()
+        if self.lock.lost:
+            raise UserError(self.lock.lost)
+
+
+def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | None) -> None:
+    there = is_there(folder.trial("", results).rstrip("/"))
+    if SweepStudy.exists(folder.name, storage) or there:
         raise UserError(
             f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
             "or give another --name"
@@ -123,46 +159,77 @@ def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[
         torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
         reference = known_reference(problem, space, lambda: measure_reference(problem, space.dump()))
         return reference, choose_pack(problem, space, at_once)
-    resources = {"num_cpus": space.resources.cpus_per_trial, "num_gpus": space.resources.gpus_per_trial}
+    own = space.resources
+    options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
     shared = ray.put(problem)
-    measure = ray.remote(**resources)(measure_reference)
-    choose = ray.remote(**resources)(choose_pack)
+    measure = ray.remote(**options)(measure_reference)
+    choose = ray.remote(**options)(choose_pack)
     pack = choose.remote(shared, space, at_once)
     reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space.dump())))
     return reference, ray.get(pack)
 
 
-def _run(study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings) -> Outcome:
-    tracker = Tracker(study.space)
-    tracker.reconcile(study.record(), lambda key: _history(folder.trial(key)))
+def _run(
+    study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
+) -> Outcome:
+    tracker = Tracker(study.space, around.say)
+    tracker.reconcile(study.record(), lambda key: _history(folder.trial(key, study.results)))
+    trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)
     status = "KILLED"
     try:
-        _tune(study, problem, folder, tracker, around.console)
+        with watch.interruption.put_off():
+            train(study, trainable, folder, tracker, around, watch.check)
         status = "FINISHED"
     finally:
-        outcome = write_outcome(study, folder)
-        artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
-        tracker.close(outcome.record, status, artifacts)
+        # What another driver has taken over is its own to write down.
+        if not watch.lock.lost:
+            outcome = write_outcome(study, folder)
+            artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
+            _publish(artifacts, folder.kept(study.results) if study.results else None)
+            tracker.close(outcome.record, status, artifacts)
     return outcome
 
 
-def _history(folder: Path) -> list[dict[str, float]]:
-    saved = checkpoint.read(folder)
+def _history(place: str) -> list[dict[str, float]]:
+    saved = checkpoint.read(place)
     return saved.history if saved else []
 
 
-def _tune(
-    study: SweepStudy, problem: Problem, folder: SweepFolder, tracker: Tracker, console: Console
+def _publish(artifacts: Mapping[str, Path], place: str | None) -> None:
+    """Copies what a sweep leaves behind to where its checkpoints are, if that is elsewhere."""
+    for name, path in artifacts.items():
+        if place is not None:
+            publish(path, f"{place}/{name}")
+
+
+def train(
+    study: SweepStudy,
+    trainable: Any,
+    folder: SweepFolder,
+    tracker: Tracker,
+    around: Surroundings,
+    check: Callable[[], None],
 ) -> None:
-    resources = {"cpu": study.space.resources.cpus_per_trial, "gpu": study.space.resources.gpus_per_trial}
-    trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)
-    with Progress(console, study.record()) as progress, tempfile.TemporaryDirectory() as scratch:
+    """Trains all that a study asks for, by Ray Tune.
+
+    Args:
+        study: what is asked for; is told what comes of it.
+        trainable: a Tune trainable that reports as `FineTune` does.
+        folder: of the sweep.
+        tracker: logs.
+        around: where it runs.
+        check: called where nothing is half done; may raise to end the sweep.
+    """
+    searcher = PackSearcher(study, folder)
+    here = around.cluster == LOCAL
+    with Progress(around.console, study.record()) as progress, tempfile.TemporaryDirectory() as scratch:
         tune.Tuner(
-            tune.with_resources(trainable, resources),
+            tune.with_resources(trainable, _tune_names(asked(study.space))),
             tune_config=TuneConfig(
-                search_alg=PackSearcher(study, folder),
+                search_alg=searcher,
                 num_samples=-1,
-                max_concurrent_trials=slots(study.space),
+                # On a cluster one pack more than there is room for waits, so that a new node gets it.
+                max_concurrent_trials=slots(study.space) if here else None,
                 reuse_actors=True,
             ),
             run_config=RunConfig(
@@ -170,7 +237,7 @@ def _tune(
                 storage_path=scratch,
                 verbose=0,
                 stop=Pruner(study) if study.space.search.prune else None,
-                callbacks=[SweepCallback(study, tracker, progress)],
+                callbacks=[SweepCallback(study, searcher, tracker, progress, check)],
                 # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
                 checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
                 failure_config=FailureConfig(max_failures=_RETRIES),
@@ -178,15 +245,6 @@ def _tune(
         ).fit()
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Takes SIGTERM as Ctrl-C: a clean stop that can be resumed."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _tune_names(resources: Mapping[str, float]) -> dict[str, float]:
+    """As Tune wants them, which writes two of Ray's names small."""
+    return {name.lower() if name in ("CPU", "GPU") else name: n for name, n in resources.items()}

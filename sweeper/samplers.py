@@ -1,12 +1,14 @@
 """The samplers of Optuna and of this project, by the names that a space uses."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from optuna import Trial
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from search_spaces import Space, grid
+from search_spaces import Space, grid, suggest
 from sweeper.budget_sampler import BudgetSampler
-from sweeper.masks import MaskSampler
+from sweeper.masks import MaskSampler, suggest_mask
 
 
 def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSampler:
@@ -19,6 +21,14 @@ def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSample
     if space.budget.mode == "mask":
         return MaskSampler(blocks, space.budget.count(len(blocks)), sampler, seed)
     return sampler
+
+
+def propose(space: Space, trial: Trial, blocks: Sequence[str]) -> dict[str, Any]:
+    """What the space of a trial has beyond the sweep's, asked of the trial's sampler."""
+    values = suggest(space, trial)
+    if space.budget.mode == "mask":
+        values |= suggest_mask(space, trial, blocks, space.budget.count(len(blocks)))
+    return values
 
 
 def _by_name(space: Space, seed: int, blocks: int) -> BaseSampler:

@@ -1,7 +1,8 @@
 """What Ray Tune asks for the next pack of trials."""
 
+import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -23,29 +24,44 @@ class PackSearcher(Unsaved, Searcher):
         super().__init__()
         self._study = study
         self._folder = folder
-        self._interrupted = deque(study.interrupted())
+        self._waiting = deque([job] for job in study.interrupted())
+        self._out: dict[str, Job] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next pack, or ``FINISHED``; None if it hangs on trials that are under way: ask again later."""
+        """The next pack, or ``FINISHED``; None if more may come of what is under way: ask again later."""
+        self._out = {key: job for key, job in self._out.items() if self._study.under_way(key)}
         jobs = self._next_pack()
         if not jobs:
-            return None if self._study.awaits_confirmation else str(Searcher.FINISHED)
-        return {
-            "members": [
-                {"key": job.key, "space": job.space.dump(), "folder": str(self._folder.trial(job.key))}
-                for job in jobs
-            ]
-        }
+            return None if self._out else str(Searcher.FINISHED)
+        self._out |= {job.key: job for job in jobs}
+        return {"members": [self._member(job) for job in jobs]}
+
+    def _member(self, job: Job) -> dict[str, str]:
+        """As `FineTune` wants it. Tune copies and keeps it several times, so a space goes as text."""
+        folder = self._folder.trial(job.key, self._study.results)
+        return {"key": job.key, "space": json.dumps(job.space.dump()), "folder": folder}
+
+    def halve(self, keys: Sequence[str]) -> None:
+        """Takes back members of a pack that was too large; they go on in two packs from their checkpoints."""
+        jobs = [self._out[key] for key in keys]
+        middle = len(jobs) // 2
+        self._waiting.extend(half for half in (jobs[:middle], jobs[middle:]) if half)
 
     def _next_pack(self) -> list[Job]:
-        if self._interrupted:
-            return [self._interrupted.popleft()]
+        if self._waiting:
+            return self._waiting.popleft()
         baseline = self._study.next_baseline()
         if baseline is not None:
             return [baseline]
         trials = self._filled(self._study.next_trial)
-        if trials or self._study.awaits_confirmation:
+        if trials:
             return trials
+        # A database that broke down may have begun a trial without an answer.
+        if lost := self._study.interrupted():
+            self._waiting.extend([job] for job in lost)
+            return self._waiting.popleft()
+        if self._study.awaits_confirmation:
+            return []
         return self._filled(self._study.next_confirmation)
 
     def _filled(self, next_job: Callable[[], Job | None]) -> list[Job]:

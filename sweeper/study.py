@@ -1,6 +1,6 @@
 """The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,15 +8,15 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, parse_space, suggest
+from search_spaces import Space, parse_space
 from sweeper import reading
 from sweeper.confirm import pending
 from sweeper.errors import UserError
 from sweeper.folders import SweepFolder
-from sweeper.masks import suggest_mask
 from sweeper.reading import LABEL, Objectives, trial_key
 from sweeper.records import Role, SweepRecord
-from sweeper.samplers import make_sampler
+from sweeper.remembered import RememberedSweep
+from sweeper.samplers import make_sampler, propose
 from sweeper.storage import open_storage
 
 Report = Mapping[str, Any]
@@ -43,26 +43,33 @@ class SweepStudy:
     What the sweep is (space, blocks, budget, reference) is kept as attributes of the study of trials, so
     that a storage alone is enough to go on. There is a study of confirmations only where the space asks for
     them.
+
+    Attributes:
+        pack: number of trials that are trained together.
+        results: folder or URL under which the sweep's checkpoints and report are kept; None for the local
+            folder.
     """
 
     def __init__(self, name: str, storage: BaseStorage) -> None:
         self.name = name
         self._storage = storage
-        kept = optuna.get_all_study_names(storage)
+        kept, sampler = optuna.get_all_study_names(storage), optuna.samplers.RandomSampler()
         self._studies: dict[Role, optuna.Study] = {
-            role: optuna.load_study(
-                study_name=study, storage=storage, sampler=optuna.samplers.RandomSampler()
-            )
+            role: optuna.load_study(study_name=study, storage=storage, sampler=sampler)
             for role, study in _study_names(name).items()
             if study in kept
         }
         attributes = self._studies["trial"].user_attrs
         self.space = parse_space(attributes["space"])
-        self._runs = {run.label: run for run in self.space.baseline_runs}
+        self._flat = self.space.flat()
         self.blocks: tuple[str, ...] = tuple(attributes["blocks"])
         self.budget: int = attributes["budget"]
         self.reference: dict[str, float] = attributes["reference"]
+        self.pack: int = attributes["pack"]
+        self.results: str | None = attributes.get("results")
+        self._asked: int = attributes["asked"]
         self._under_way: dict[str, optuna.Trial] = {}
+        self._remembered = RememberedSweep(self.space, self.budget)
 
     @classmethod
     def create(
@@ -72,6 +79,7 @@ class SweepStudy:
         reference: Mapping[str, float],
         pack: int,
         storage: BaseStorage,
+        results: str | None = None,
     ) -> "SweepStudy":
         """A new sweep, whose name is free. Remains of a creation that was cut off are replaced.
 
@@ -101,6 +109,7 @@ class SweepStudy:
             "budget": budget,
             "reference": dict(reference),
             "pack": pack,
+            "results": results,
             _LAST_ATTRIBUTE: space.search.trials,
         }
         for attribute, value in attributes.items():
@@ -114,28 +123,30 @@ class SweepStudy:
             return False
         return _LAST_ATTRIBUTE in optuna.load_study(study_name=name, storage=storage).user_attrs
 
+    @staticmethod
+    def names(storage: BaseStorage) -> list[str]:
+        """All sweeps that the storage has, created to their end, sorted."""
+        studies = storage.get_all_studies()
+        return sorted(study.study_name for study in studies if _LAST_ATTRIBUTE in study.user_attrs)
+
     @property
     def asked(self) -> int:
         """Number of trials asked for."""
-        asked: int = self._studies["trial"].user_attrs["asked"]
-        return asked
+        return self._asked
 
     @asked.setter
     def asked(self, trials: int) -> None:
         self._studies["trial"].set_user_attr("asked", trials)
-
-    @property
-    def pack(self) -> int:
-        """Number of trials that are trained together."""
-        pack: int = self._studies["trial"].user_attrs["pack"]
-        return pack
+        self._asked = trials
 
     def interrupted(self) -> list[Job]:
-        """What was under way when an earlier driver ended."""
+        """What is marked as running, but not under way with this driver: what an earlier one left."""
+        under_way = {(trial.study.study_name, trial.number) for trial in self._under_way.values()}
         return [
             self._job(role, frozen.number)
-            for role in ("baseline", "trial", "confirmation")
+            for role, name in _study_names(self.name).items()
             for frozen in self._frozen(role, TrialState.RUNNING)
+            if (name, frozen.number) not in under_way
         ]
 
     def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
@@ -191,23 +202,16 @@ class SweepStudy:
         study_id = self._storage.get_study_id_from_name(name)
         trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
         if role == "baseline":
-            label = trial.suggest_categorical(LABEL, list(self._runs))
+            label = trial.suggest_categorical(LABEL, [run.label for run in self.space.baseline_runs])
             job = Job(f"baseline-{label}", self.space.for_baseline(label))
         elif role == "trial":
-            job = Job(trial_key(number), self.space.with_values(self._values(trial)))
+            job = Job(trial_key(number), self.space.with_values(propose(self.space, trial, self.blocks)))
         else:
             record = self.record()
             run = record.confirmations[number]
             job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
-
-    def _values(self, trial: optuna.Trial) -> dict[str, Any]:
-        """What the space of a trial has beyond the sweep's."""
-        values = suggest(self.space, trial)
-        if self.space.budget.mode == "mask":
-            values |= suggest_mask(self.space, trial, self.blocks, self.budget)
-        return values
 
     def tell(self, report: Report) -> None:
         """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
@@ -244,8 +248,8 @@ class SweepStudy:
 
     def rungs(self) -> dict[str, dict[int, Objectives]]:
         """Each trial's objectives after the epochs at which it was judged; of failed trials none."""
-        trials = self._frozen("trial")
-        return {trial_key(t.number): reading.rungs_of(t) for t in trials if t.state != TrialState.FAIL}
+        known = self._remembered.rungs.of(self._frozen("trial"))
+        return dict(pair for pair in known if pair)
 
     def under_way(self, key: str) -> bool:
         """Whether a trial has been started by this driver and has not ended."""
@@ -253,37 +257,41 @@ class SweepStudy:
 
     def record(self) -> SweepRecord:
         """All that is known now."""
-        front = sorted(self._studies["trial"].best_trials, key=lambda trial: (-trial.values[0], trial.number))
+        known = self._remembered
+        trials = known.trials.of(self._frozen("trial"))
         return SweepRecord(
             name=self.name,
-            space=self.space.flat(),
+            space=self._flat,
             blocks=self.blocks,
             budget=self.budget,
             rule=self.space.budget.rule,
             asked=self.asked,
             reference=self.reference,
-            trials=tuple(reading.trial_record(t, self.space, self.budget) for t in self._frozen("trial")),
-            baselines=tuple(reading.baseline_record(t, self._runs) for t in self._frozen("baseline")),
-            front=tuple(trial_key(trial.number) for trial in front),
-            confirmations=tuple(
-                reading.confirmation_record(t, self.space) for t in self._frozen("confirmation")
-            ),
+            trials=trials,
+            baselines=known.baselines.of(self._frozen("baseline")),
+            front=tuple(trial.key for trial in known.front.trials),
+            confirmations=known.confirmations.of(self._frozen("confirmation")),
             mode=self.space.budget.mode,
             tolerance=self.space.budget.tolerance,
         )
 
 
-def open_study(name: str, url: str | None) -> SweepStudy:
+def open_study(name: str, url: str | None, waiting: Callable[[str], None] | None = None) -> SweepStudy:
     """The study of an existing sweep.
+
+    Args:
+        url: of the storage; None for the journal file in the sweep's folder.
+        waiting: as in `open_storage`.
 
     Raises:
         UserError: there is none in that storage.
     """
-    storage = open_storage(url, SweepFolder(name).journal)
+    storage = open_storage(url, SweepFolder(name).journal, waiting)
     if not SweepStudy.exists(name, storage):
         raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
     return SweepStudy(name, storage)
 
 
 def _study_names(sweep: str) -> dict[Role, str]:
-    return {"trial": sweep, "baseline": f"{sweep}.baselines", "confirmation": f"{sweep}.confirmations"}
+    """In the order in which what was interrupted goes on."""
+    return {"baseline": f"{sweep}.baselines", "trial": sweep, "confirmation": f"{sweep}.confirmations"}

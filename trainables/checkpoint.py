@@ -1,16 +1,19 @@
 """What a trial needs to go on where it stopped, in one file that is never half-written."""
 
 import json
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
+from trainables.errors import ProblemError
 from trainables.training import Training
 
 FILE = "checkpoint.safetensors"
@@ -40,9 +43,15 @@ def capture(training: Training, member: int, history: list[dict[str, Any]]) -> C
 
 @torch.no_grad()
 def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
-    """Puts a captured state into a pack member. Ranks may be padded otherwise than they were."""
+    """Puts a captured state into a pack member. Ranks may be padded otherwise than they were.
+
+    Raises:
+        ProblemError: it was captured from another kind of training.
+    """
     for name, tensor in _tensors(training, member):
-        saved = checkpoint.tensors[name]
+        saved = checkpoint.tensors.get(name)
+        if saved is None or saved.dim() != tensor.dim():
+            raise ProblemError(f"the checkpoint does not fit the trial: it has no such tensor as {name}")
         overlap = tuple(slice(0, min(sizes)) for sizes in zip(tensor.shape, saved.shape, strict=True))
         tensor.zero_()
         tensor[overlap] = saved[overlap].to(tensor.device)
@@ -63,25 +72,104 @@ def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
         yield name, tensor[member : member + 1] if packed else tensor
 
 
-def write(checkpoint: Checkpoint, folder: Path) -> None:
-    """Saves into the folder, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
+def write(checkpoint: Checkpoint, folder: str | Path) -> None:
+    """Saves into the folder, which is made if it is not there.
+
+    Args:
+        checkpoint: as captured.
+        folder: a local path, or a URL of pyarrow's file systems, such as ``s3://bucket/folder``.
+
+    Raises:
+        OSError: it cannot be written; the folder keeps the last good checkpoint and nothing of this one.
+    """
     state = {"epoch": checkpoint.epoch, "history": checkpoint.history}
-    _save(checkpoint.tensors, folder / FILE, {"state": json.dumps(state)})
+    tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
+    data = save(tensors, {"state": json.dumps(state)})
+    files, path = _located(folder)
+    # Two writers, one of which was thought dead, never share a temporary file.
+    temporary = f"{path}.{uuid4().hex}.partial"
+    if files is None:
+        _replace(Path(path), Path(temporary), data)
+    else:
+        _upload(files, path, temporary, data)
 
 
-def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes to a temporary name first, so that the last good file outlives a failure."""
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_bytes(save({name: t.contiguous() for name, t in tensors.items()}, metadata))
-    temporary.rename(path)
+def read(folder: str | Path) -> Checkpoint | None:
+    """The folder's checkpoint; None where there is none yet.
 
+    Args:
+        folder: as for `write`.
 
-def read(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint; None where there is none yet."""
-    if not (folder / FILE).exists():
+    Raises:
+        ProblemError: the file is damaged, or no checkpoint. Nothing in it was run.
+        OSError: it cannot be read.
+    """
+    files, path = _located(folder)
+    try:
+        data = Path(path).read_bytes() if files is None else _download(files, path)
+    except FileNotFoundError:
         return None
-    with safe_open(folder / FILE, framework="pt") as file:
-        state = json.loads(file.metadata()["state"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return Checkpoint(tensors, state["epoch"], state["history"])
+    try:
+        return _parsed(data)
+    except MemoryError:
+        raise
+    except Exception as error:  # A hostile file can break a parser in any way.
+        raise ProblemError(
+            f"{path}: not a checkpoint, or a damaged one ({type(error).__name__}: {error}); "
+            "remove it, and the trial starts anew"
+        ) from error
+
+
+def _parsed(data: bytes) -> Checkpoint:
+    """The checkpoint in a file's content: a length, a JSON header of that length, the tensors."""
+    tensors = load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    state = json.loads(header["__metadata__"]["state"])
+    epoch, history = state["epoch"], state["history"]
+    if not (isinstance(epoch, int) and isinstance(history, list) and "generator" in tensors):
+        raise ValueError("its epoch, history or random state is missing")
+    return Checkpoint(tensors, epoch, history)
+
+
+def _located(folder: str | Path) -> tuple[Any, str]:
+    """The file system, None for the local one (a path or a ``file://`` URL), and the file's path in it."""
+    if "://" not in str(folder):
+        return None, str(Path(folder) / FILE)
+    # A machine that trains on its own disk needs no pyarrow.
+    from pyarrow.fs import FileSystem, LocalFileSystem
+
+    files, path = FileSystem.from_uri(str(folder))
+    return None if isinstance(files, LocalFileSystem) else files, f"{path.rstrip('/')}/{FILE}"
+
+
+def _replace(path: Path, temporary: Path, data: bytes) -> None:
+    """Writes to the temporary name first, so that the last good file outlives a failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            # Else a power cut can leave the new name with none of its content.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _upload(files: Any, path: str, temporary: str, data: bytes) -> None:
+    """As `_replace`, on a file system of pyarrow."""
+    files.create_dir(path.rpartition("/")[0])
+    try:
+        with files.open_output_stream(temporary) as stream:
+            stream.write(data)
+        files.move(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            files.delete_file(temporary)
+        raise
+
+
+def _download(files: Any, path: str) -> bytes:
+    with files.open_input_file(path) as stream:
+        content: bytes = stream.read()
+    return content

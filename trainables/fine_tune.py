@@ -1,16 +1,22 @@
 """The Ray Tune trainable: one pack of trials, one epoch a step."""
 
+import gc
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+import torch
 from ray import tune
 
 from trainables import checkpoint
+from trainables.checkpoint import Checkpoint
+from trainables.errors import ProblemError
 from trainables.measures import Metrics
 from trainables.problem import Problem
+from trainables.time_limit import TimeLimit
 from trainables.training import Training, best_device
 from trainables.wise_ft import wise_ft_curves
 
@@ -19,14 +25,16 @@ class FineTune(tune.Trainable):
     """Trains a pack of trials. What goes wrong is recorded on the trial it happened to.
 
     Config:
-        members: for each trial ``{"key": str, "space": resolved space, "folder": where its checkpoint is}``.
+        members: for each trial ``{"key": str, "space": resolved space as JSON, "folder": path or URL of where
+            its checkpoint is}``.
 
     Result of a step:
-        members: for each trial ``{"key", "state": "running" | "complete" | "failed", "reason",
+        members: for each trial ``{"key", "state": "running" | "complete" | "failed" | "again", "reason",
         "epochs": metrics of the epochs that this process has not reported yet, "metrics": the last known,
         with those on the test splits at the end, "active": names of active blocks, "closing_order": as
         `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked}``.
-        A member that has ended is not reported again.
+        A member that has ended is not reported again. "again" is a member of a pack that was too large for
+        the memory: it has lost nothing, and can go on from its checkpoint in a smaller pack.
     """
 
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
@@ -36,30 +44,70 @@ class FineTune(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts the next pack in the same actor."""
-        self.members: list[Mapping[str, Any]] = new_config["members"]
-        self.training: Training | None = None
+        self.members: list[Mapping[str, Any]] = [
+            {**member, "space": json.loads(member["space"])} for member in new_config["members"]
+        ]
+        self._drop()
         self.ended: set[str] = set()
+        self.failures: dict[int, str] = {}
+        self.time_limit = TimeLimit(self.members[0]["space"]["resources"]["minutes_per_trial"])
         return True
 
     def step(self) -> dict[str, Any]:
         """One epoch for all members, or what is left to do for a trial that had trained to its end."""
-        try:
-            reports = self._advance()
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            reports = [self._report(k, "failed", reason=reason) for k in range(len(self.members))]
-        reports = [report for report in reports if report["key"] not in self.ended]
+        reports = [report for report in self._attempt() if report["key"] not in self.ended]
         self.ended |= {report["key"] for report in reports if report["state"] != "running"}
         return {"members": reports, "done": len(self.ended) == len(self.members)}
+
+    def _attempt(self) -> list[dict[str, Any]]:
+        """A report for each member, also if the whole pack goes wrong."""
+        try:
+            return self.time_limit.run(self._advance)
+        except Exception as error:
+            state, reason = self._blame(error)
+        # Only here are the error, its frames and the tensors in them gone.
+        self._drop()
+        own = self.failures
+        return [
+            self._report(k, "failed" if k in own else state, reason=own.get(k, reason))
+            for k in range(len(self.members))
+        ]
+
+    def _drop(self) -> None:
+        """Gives the memory of a pack back at once, also of what refers to itself."""
+        self.training: Training | None = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _blame(self, error: Exception) -> tuple[str, str]:
+        """State and reason of every member after an error that is no single member's."""
+        if not _out_of_memory(error):
+            return "failed", _told(error)
+        if len(self.members) > 1:
+            return "again", f"out of memory in a pack of {len(self.members)} ({_told(error)})"
+        remedy = "lower training.batch_size, or use a GPU with more memory"
+        return "failed", f"out of memory: {remedy} ({_told(error)})"
+
+    @contextmanager
+    def _alone(self, k: int) -> Iterator[None]:
+        """What goes wrong with a member's checkpoint is the end of that member, and of no other."""
+        try:
+            yield
+        except (OSError, ProblemError) as error:
+            self.failures[k] = _told(error)
 
     def _advance(self) -> list[dict[str, Any]]:
         reported = self.training.epoch if self.training else 0
         training = self.training = self.training or self._begin()
+        if len(self.failures) == len(self.members):
+            return [self._judged(k, {}, 0) for k in self.failures]
         if training.epoch < training.epochs:
             self._extend_histories(training.run_epoch())
         if training.epoch < training.epochs:
             return [self._judged(k, history[-1], reported) for k, history in enumerate(self.histories)]
-        last = [history[-1] for history in self.histories if history] or training.validate()
+        trained = any(self.histories)
+        last = [h[-1] if h else {} for h in self.histories] if trained else training.validate()
         reports = [
             self._judged(k, {**validation, **test}, reported)
             for k, (validation, test) in enumerate(zip(last, training.test(), strict=True))
@@ -76,13 +124,22 @@ class FineTune(tune.Trainable):
         """
         training = Training(self.problem, [member["space"] for member in self.members])
         self.histories: list[list[Metrics]] = [[] for _ in self.members]
-        saved = [checkpoint.read(Path(member["folder"])) for member in self.members]
-        if len({state.epoch if state else 0 for state in saved}) == 1:
-            for k, state in enumerate(saved):
+        saved = self._saved()
+        if len({state.epoch if state else 0 for state in saved.values()}) == 1:
+            for k, state in saved.items():
                 if state is not None:
-                    checkpoint.restore(training, k, state)
-                    self.histories[k] = state.history
+                    with self._alone(k):
+                        checkpoint.restore(training, k, state)
+                        self.histories[k] = state.history
         return training
+
+    def _saved(self) -> dict[int, Checkpoint | None]:
+        """What each member goes on from; without those whose checkpoint cannot be read."""
+        saved = {}
+        for k, member in enumerate(self.members):
+            with self._alone(k):
+                saved[k] = checkpoint.read(member["folder"])
+        return saved
 
     def _extend_histories(self, metrics: list[Metrics]) -> None:
         """Adds an epoch to each history and saves each member that is still sound."""
@@ -90,12 +147,15 @@ class FineTune(tune.Trainable):
         for k, (history, member, new) in enumerate(zip(self.histories, self.members, metrics, strict=True)):
             new["seconds"] += history[-1]["seconds"] if history else 0.0
             history.append(new)
-            if member["key"] not in self.ended and _unsound(new) is None:
-                checkpoint.write(checkpoint.capture(self.training, k, history), Path(member["folder"]))
+            if member["key"] not in self.ended and k not in self.failures and _unsound(new) is None:
+                with self._alone(k):
+                    checkpoint.write(checkpoint.capture(self.training, k, history), member["folder"])
 
     def _judged(self, k: int, metrics: Metrics, reported: int) -> dict[str, Any]:
-        """A member's report: failed if a metric is not a number, complete after the last epoch."""
+        """A member's report: failed if it cannot be saved or a metric is not a number; else how far it is."""
         assert self.training is not None
+        if k in self.failures:
+            return self._report(k, "failed", reason=self.failures[k])
         reason = _unsound(metrics)
         if reason is not None:
             return self._report(k, "failed", reason=f"{reason} in epoch {self.training.epoch}")
@@ -129,3 +189,14 @@ def _unsound(metrics: Metrics) -> str | None:
     return next(
         (f"{name} became {value}" for name, value in metrics.items() if not math.isfinite(value)), None
     )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether a GPU or the machine has no memory left; torch has an error class for the former alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -8,9 +8,11 @@ from sweeper.report import words
 from sweeper.report.points import Mean
 
 
-def of_run(record: SweepRecord, row: TrialRecord) -> str:
-    """A trial or baseline: its parameters, objectives and open blocks."""
+def of_run(record: SweepRecord, row: TrialRecord, whole: bool = True) -> str:
+    """A trial or baseline: its parameters, objectives and open blocks; or its objectives alone."""
     lines = [f"<b>{row.role} {plain(row.label, 60)}</b>"]
+    if not whole:
+        return "<br>".join([*lines, *_objectives(row.metrics)])
     lines += [f"{plain(k, 40)}: {plain(words.setting(v, record), 60)}" for k, v in row.parameters.items()]
     lines += _objectives(row.metrics)
     lines.append(f"active blocks: {words.active(record, row)}")

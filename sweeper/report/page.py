@@ -16,6 +16,7 @@ from sweeper.report import words
 from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
 from sweeper.report.groups import NEAR
+from sweeper.report.notable import MOST
 from sweeper.report.plots import front_plot, hypervolume_plot
 from sweeper.report.points import points, spots
 from sweeper.report.rows import (
@@ -84,6 +85,8 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "cards": _cards(record, front, chosen),
         "columns": shown,
         "rows": rows(record, shown),
+        "trials": len(record.trials),
+        "most": MOST,
         "best_columns": best,
         "best_rows": best_rows(record, best),
         "near": NEAR,

@@ -1,6 +1,7 @@
 """The interactive plots of the page, as plotly figures."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,6 +11,7 @@ from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import hover
 from sweeper.report import points as on_plot
 from sweeper.report.labels import LONGEST, Box, Spot, names
+from sweeper.report.notable import MOST, notable
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 #: About what the axes of the front span on a page of usual width, in pixels.
@@ -54,9 +56,11 @@ def front_plot(record: SweepRecord) -> go.Figure:
 
 
 def hypervolume_plot(record: SweepRecord) -> go.Figure:
-    """Hypervolume of the feasible trials so far, over the number of the trial."""
+    """Hypervolume of the feasible trials so far, over the number of the trial; of many, where it rises."""
     figure = go.Figure(layout=_layout("trial", "hypervolume", 320))
     history = hypervolume_history(record)
+    if len(history) > MOST:
+        history = [pair for before, pair in pairwise([(0, -1.0), *history]) if pair[1] > before[1]]
     numbers, areas = [pair[0] for pair in history], [pair[1] for pair in history]
     last = max((number(t, i) for i, t in enumerate(record.trials) if t.state == "complete"), default=0)
     if history and last > numbers[-1]:
@@ -114,10 +118,11 @@ def _add(
     if not rows:
         return
     rows = sorted(rows, key=on_plot.place)
+    whole = {run.key for run in (*notable(record), *record.baselines)}
     trace = {
         "x": [on_plot.place(row)[0] for row in rows],
         "y": [on_plot.place(row)[1] for row in rows],
-        "customdata": [hover.of_run(record, row) for row in rows],
+        "customdata": [hover.of_run(record, row, whole=row.key in whole) for row in rows],
         "hovertemplate": "%{customdata}<extra></extra>",
         "mode": "markers",
         "name": hover.plain(name, 20),

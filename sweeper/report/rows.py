@@ -12,6 +12,7 @@ from sweeper.report import words
 from sweeper.report.confirmed import Confirmed, confirmed
 from sweeper.report.frame import parameter_names
 from sweeper.report.groups import groups
+from sweeper.report.notable import notable
 
 Of = TypeVar("Of")
 
@@ -69,11 +70,11 @@ def columns(record: SweepRecord) -> Columns:
 
 
 def rows(record: SweepRecord, shown: Columns) -> list[Row]:
-    """The trials by number, the baselines, the pre-trained model where it has been measured."""
+    """The notable trials by number, the baselines, the pre-trained model where it has been measured."""
     front = {trial.key for trial in on_front(record)}
     chosen = recommended(record)
     lines = []
-    for row in [*record.trials, *record.baselines]:
+    for row in [*notable(record), *record.baselines]:
         knee = chosen is not None and row.key == chosen.key
         stopped = "stopped" if row.state == "pruned" else row.role
         kind = "knee" if knee else "front" if row.key in front else stopped

@@ -206,6 +206,23 @@ MISTAKES = [
         "space.yaml:24: resources.pack: expects auto or a whole number of at least 1, got 'm",
     ),
     ("pack: auto", "cpus_per_trial: 0", "space.yaml:24: resources.cpus_per_trial: must be above 0, got 0"),
+    (
+        "pack: auto",
+        "minutes_per_trial: 0",
+        "space.yaml:24: resources.minutes_per_trial: must be above 0, got 0",
+    ),
+    ("pack: auto", "custom: {gold: 0}", "space.yaml:24: resources.custom.gold: must be above 0, got 0"),
+    ("pack: auto", "custom: {gold: a}", "space.yaml:24: resources.custom.gold: expects a number, got 'a'"),
+    (
+        "pack: auto",
+        "custom: {' ': 1}",
+        "space.yaml:24: resources.custom: the name of a resource must not be empty",
+    ),
+    (
+        "pack: auto",
+        "custom: {GPU: 1}",
+        "space.yaml:24: resources.custom.GPU: is asked for by resources.gpus_per_trial; remove it here",
+    ),
     # labels
     (
         "    - {source: digits, shift: rotated}",

@@ -96,6 +96,25 @@ def test_flat_has_one_scalar_for_every_dotted_name(space: Space) -> None:
     assert "method.alpha" not in flat and "budget.active_blocks" not in flat
 
 
+def test_the_limit_and_the_resources_of_a_trial_are_part_of_every_form(tmp_path: Path) -> None:
+    asked = ["resources.minutes_per_trial=30", "resources.custom={'accelerator_type:A100': 1, gold: 0.5}"]
+    space = shipped(asked)
+    custom = {"accelerator_type:A100": 1.0, "gold": 0.5}
+    assert (space.resources.minutes_per_trial, space.resources.custom) == (30.0, custom)
+    assert space.flat()["resources.minutes_per_trial"] == 30.0
+    assert space.flat()["resources.custom"] == "accelerator_type:A100=1,gold=0.5"
+    jsonschema.validate(space.dump(), json_schema())
+    (tmp_path / "again.yaml").write_text(space.to_yaml())
+    assert load_space(tmp_path / "again.yaml") == space == parse_space(json.loads(json.dumps(space.dump())))
+    trial = space.with_values({"method.rank": 2})
+    assert trial.dump()["resources"] == space.dump()["resources"]
+
+
+def test_no_limit_and_no_other_resources_are_not_told(space: Space) -> None:
+    assert (space.resources.minutes_per_trial, space.resources.custom) == (None, {})
+    assert not {"resources.minutes_per_trial", "resources.custom"} & space.flat().keys()
+
+
 def test_with_values_is_the_space_of_a_trial(space: Space) -> None:
     trial = space.with_values({"method.lambda": 1.5, "method.rank": 8, "training.lr": 1})
     assert (trial.flat()["method.lambda"], trial.flat()["method.rank"], trial.training.lr) == (1.5, 8, 1.0)

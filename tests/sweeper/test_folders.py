@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,24 +13,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def remember(name: str, url: str | None) -> SweepFolder:
     folder = SweepFolder(name)
-    with folder.locked():
-        folder.remember_storage(url)
+    folder.remember_storage(url)
     return folder
-
-
-def test_a_second_driver_is_refused_and_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
-    code = (
-        "import time\nfrom sweeper.folders import SweepFolder\n"
-        "with SweepFolder('one').locked():\n    print('locked', flush=True)\n    time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
-        refused = pytest.raises(UserError, match="sweep 'one' is running in another process")
-        with refused, SweepFolder("one").locked():
-            pass
-        holder.kill()
-    with SweepFolder("one").locked():
-        pass
 
 
 def test_where_a_study_is_kept_is_remembered() -> None:

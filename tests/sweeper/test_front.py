@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from sweeper.front import (
+    Front,
     dominating,
     feasible,
     hypervolume,
@@ -64,6 +65,20 @@ def test_non_dominated_agrees_with_its_naive_twin_on_data_with_duplicates(seed: 
 def test_equal_points_are_all_kept_and_weakly_dominated_ones_are_not() -> None:
     points = np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 2.0]])
     assert non_dominated(points).tolist() == [True, True, False, False, True]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_front_kept_trial_by_trial_is_the_front_of_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.integers(0, 12, (60, 2)).astype(float)  # so few values that many are equal
+    trials = [trial(number, float(a), float(f)) for number, (a, f) in enumerate(points)]
+    front = Front()
+    for so_far, one in enumerate(trials, start=1):
+        front.add(one)
+        kept = non_dominated(points[:so_far] * (1, -1))
+        expected = [trials[number] for number in np.flatnonzero(kept)]
+        expected.sort(key=lambda one: -one.metrics["id_accuracy"])  # stable: the earlier first
+        assert front.trials == expected
 
 
 def test_no_points_have_no_front() -> None:

@@ -119,7 +119,7 @@ def test_no_trial_inside_the_budget_has_a_status_of_its_own(tmp_path: Path) -> N
         REPOSITORY / "spaces" / "clip_lambda.yaml",
         ["search.trials=1", "baselines=[]", "budget={active_blocks: 1}"],
     )
-    with contextlib.chdir(tmp_path), SweepFolder(space.sweep).locked():
+    with contextlib.chdir(tmp_path):
         folder = SweepFolder(space.sweep)
         folder.remember_storage(None)
         reference = {"id_accuracy": 50.0, "retained_accuracy": 90.0}

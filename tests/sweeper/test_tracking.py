@@ -1,11 +1,23 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from postgres import free_port
 
 from search_spaces import load_space
+from sweeper.errors import UserError
 from sweeper.storage import open_storage
 from sweeper.study import Job, SweepStudy
 from sweeper.tracking import Tracker, tracking_uri
@@ -238,6 +250,7 @@ def test_reconciling_what_is_right_writes_nothing_again(client: MlflowClient, st
     again = Tracker(SPACE)
     again.reconcile(study.record(), lambda key: EPOCHS)
     again.close(study.record(), "FINISHED", {})
+    assert runs(client)["sweep"].data.metrics["trials_complete"] == 1
     assert len(history(client, runs(client)[job.key], "test/id_accuracy")) == 1
     assert len(history(client, runs(client)[job.key], "id_accuracy")) == 3
 
@@ -271,3 +284,223 @@ def test_what_goes_wrong_in_writing_is_raised_in_the_end(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/mlflow.db")
     with pytest.raises(Exception, match="dev/null"):
         Tracker(SPACE).close(study.record(), "FINISHED", {})
+
+
+def test_half_of_an_end_is_made_whole(client: MlflowClient, study: SweepStudy) -> None:
+    tracker = Tracker(SPACE)
+    job = begin(study, tracker)
+    report(job, tracker, study)
+    other = begin(study, tracker)
+    tracker.flush()
+    run_id = runs(client)[job.key].info.run_id
+    # As if the driver had been killed between the calls that end a run, and the front had moved on since.
+    client.update_run(run_id, status="RUNNING")
+    client.set_tag(run_id, "front", "true")
+    report(other, tracker, study, metrics={"id_accuracy": 90.0, "forgetting": 0.0, "active_blocks": 1})
+    tracker.flush()
+    client.set_tag(run_id, "front", "true")
+    again = Tracker(SPACE)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    run = runs(client)[job.key]
+    assert run.info.status == "FINISHED" and run.data.tags["front"] == "false"
+    assert history(client, run, "test/id_accuracy") == [(3, 41.5)]
+    assert history(client, run, "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
+
+
+def test_many_reports_that_wait_are_few_calls(client: MlflowClient, study: SweepStudy) -> None:
+    slow, written = threading.Event(), 0
+    tracker = Tracker(SPACE)
+    tracker._submit(slow.wait)  # What a server that is slow does.
+    log_batch = MlflowClient.log_batch
+
+    def counted(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        nonlocal written
+        written += 1
+        return log_batch(self, *arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", counted)
+        jobs = [begin(study, tracker) for _ in range(3)]
+        for epochs in range(1, 4):
+            for job in jobs:
+                tracker.log({"key": job.key, "state": "running", "epochs": EPOCHS[:epochs]}, study.record())
+        for job in jobs:
+            report(job, tracker, study)
+        slow.set()
+        tracker.flush()
+    assert written <= len(jobs) + 1
+    tracker.close(study.record(), "FINISHED", {})
+    found = runs(client)
+    assert all(len(history(client, found[job.key], "id_accuracy")) == 3 for job in jobs)
+
+
+class Server:
+    """A real MLflow server over the database of `client`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)),
+                *("--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"),
+                *("--artifacts-destination", str(self._folder / "artifacts")),
+            ],
+            cwd=self._folder,
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 120
+        while not self._answers():
+            assert self._process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health").is_success
+        except httpx.TransportError:
+            return False
+
+
+@pytest.fixture
+def mlflow_server(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    running = Server(tmp_path)
+    try:
+        running.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", running.url)
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_away_loses_nothing(
+    mlflow_server: Server, client: MlflowClient, study: SweepStudy, tmp_path: Path
+) -> None:
+    told: list[str] = []
+    tracker = Tracker(SPACE, told.append)
+    first = begin(study, tracker)
+    tracker.log({"key": first.key, "state": "running", "epochs": EPOCHS[:1]}, study.record())
+    tracker.flush()
+    mlflow_server.stop()
+    tracker.log({"key": first.key, "state": "running", "epochs": EPOCHS[:2]}, study.record())
+    report(first, tracker, study)
+    second = begin(study, tracker)
+    report(second, tracker, study)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("<p>")
+    with ThreadPoolExecutor(1) as thread:
+        closing = thread.submit(tracker.close, study.record(), "FINISHED", {"report": tmp_path / "report"})
+        time.sleep(6)
+        assert not closing.done()
+        mlflow_server.start()
+        closing.result(timeout=60)
+    assert len(told) == 2
+    assert told[0].startswith(f"waiting for MLflow at {mlflow_server.url}: ")
+    assert told[1] == f"MLflow at {mlflow_server.url} is back"
+    found = runs(client)
+    assert set(found) == {"sweep", first.key, second.key}
+    for job in (first, second):
+        assert history(client, found[job.key], "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
+        assert history(client, found[job.key], "test/id_accuracy") == [(3, 41.5)]
+        assert found[job.key].info.status == found["sweep"].info.status == "FINISHED"
+        assert found[job.key].data.params["training.lr"] == str(SPACE.training.lr)
+    assert (found[first.key].info.end_time or 0) <= (found[second.key].info.end_time or 0)
+    artifacts = MlflowClient(mlflow_server.url).list_artifacts(found["sweep"].info.run_id, "report")
+    assert [file.path for file in artifacts] == ["report/index.html"]
+
+
+@pytest.mark.slow
+def test_what_was_done_but_not_answered_is_not_done_twice(
+    mlflow_server: Server, client: MlflowClient, study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+
+    class Dropping(BaseHTTPRequestHandler):
+        """Passes on every request, and the first time its kind comes, gives no answer."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            answer = httpx.request(
+                self.command,
+                mlflow_server.url + self.path,
+                content=body,
+                headers={"Content-Type": "application/json"},
+                timeout=60,
+            )
+            kind = f"{self.command} {self.path.split('?')[0]}"
+            if kind not in dropped:
+                dropped.append(kind)
+                self.close_connection = True
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_GET = do_POST = do  # noqa: N815
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dropping) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{proxy.server_port}")
+        tracker = Tracker(SPACE, lambda sentence: None)
+        job = begin(study, tracker)
+        report(job, tracker, study)
+        tracker.close(study.record(), "FINISHED", {})
+        proxy.shutdown()
+    for call in ("experiments/create", "runs/create", "runs/log-batch", "runs/update"):
+        assert f"POST /api/2.0/mlflow/{call}" in dropped
+    found = runs(client)
+    assert set(found) == {"sweep", job.key}
+    assert history(client, found[job.key], "id_accuracy") == [(1, 41.0), (2, 42.0), (3, 43.0)]
+    assert history(client, found[job.key], "test/id_accuracy") == [(3, 41.5)]
+
+
+def test_waiting_can_be_interrupted_and_is_made_good(
+    client: MlflowClient, study: SweepStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    tracker = Tracker(SPACE, lambda sentence: None)
+    job = begin(study, tracker)
+    report(job, tracker, study)
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(2, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tracker.close(study.record(), "KILLED", {})
+    finally:
+        signal.signal(signal.SIGINT, before)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    again = Tracker(SPACE)
+    again.reconcile(study.record(), lambda key: EPOCHS)
+    again.close(study.record(), "FINISHED", {})
+    assert len(history(client, runs(client)[job.key], "id_accuracy")) == 3
+
+
+def test_without_anybody_who_waits_a_server_that_is_away_is_an_error(
+    client: MlflowClient, study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://u:s3cret@127.0.0.1:{free_port()}")
+    with pytest.raises(UserError, match="does not answer") as caught:
+        Tracker(SPACE).close(study.record(), "FINISHED", {})
+    assert "s3cret" not in str(caught.value)

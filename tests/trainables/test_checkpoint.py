@@ -1,15 +1,21 @@
 import os
 import pickle
+import random
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pyarrow.fs import FileSelector, FileSystem
+from safetensors.torch import save
 
-from trainables import Problem, Training, checkpoint
+from trainables import Problem, ProblemError, Training, checkpoint
 from trainables.measures import Metrics
 
 MakeSpace = Callable[..., dict[str, Any]]
@@ -159,22 +165,100 @@ def test_a_write_that_fails_midway_leaves_the_last_good_file(
     found = checkpoint.read(tmp_path)
     assert found is not None
     assert_equal(found, saved)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
 
     checkpoint.write(checkpoint.Checkpoint(saved.tensors, 9, []), tmp_path)
     later = checkpoint.read(tmp_path)
     assert later is not None and later.epoch == 9
 
 
-def test_a_write_that_cannot_begin_leaves_the_last_good_file(
+def test_a_write_that_cannot_end_leaves_what_is_there(saved: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / checkpoint.FILE).mkdir()
+    with pytest.raises(IsADirectoryError):
+        checkpoint.write(saved, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
+
+
+def test_writers_of_the_same_folder_do_not_disturb_each_other(
     saved: checkpoint.Checkpoint, tmp_path: Path
 ) -> None:
-    checkpoint.write(saved, tmp_path)
-    (tmp_path / f"{checkpoint.FILE}.partial").mkdir()
-    with pytest.raises(IsADirectoryError):
-        checkpoint.write(checkpoint.Checkpoint(saved.tensors, 9, []), tmp_path)
+    """One was thought dead. Whatever the order, what is read is whole."""
+    versions = [checkpoint.Checkpoint(saved.tensors, epoch, saved.history) for epoch in range(40)]
+    with ThreadPoolExecutor(8) as writers:
+        for written in [writers.submit(checkpoint.write, version, tmp_path) for version in versions]:
+            written.result()
     found = checkpoint.read(tmp_path)
     assert found is not None
+    assert_equal(found, versions[found.epoch])
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.FILE]
+
+
+def test_a_url_of_a_file_is_its_path(saved: checkpoint.Checkpoint, tmp_path: Path) -> None:
+    folder = tmp_path / "a b"
+    assert checkpoint.read(folder.as_uri()) is None
+    checkpoint.write(saved, folder.as_uri())
+    found = checkpoint.read(str(folder))
+    assert found is not None
     assert_equal(found, saved)
+
+
+def test_a_path_needs_no_pyarrow(tmp_path: Path) -> None:
+    script = f"""
+import sys
+sys.modules["pyarrow"] = None
+import torch
+from trainables import checkpoint
+state = checkpoint.Checkpoint({{"generator": torch.zeros(3)}}, 4, [])
+checkpoint.write(state, {str(tmp_path)!r})
+print(checkpoint.read({str(tmp_path)!r}).epoch)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """URL of a bucket in a real S3 server of this machine, with the name of the bucket to be filled in."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    with pytest.MonkeyPatch.context() as environment:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            environment.setenv(name, "test")
+        files, _ = FileSystem.from_uri(f"s3://results?{query}&allow_bucket_creation=true")
+        files.create_dir("results")
+        yield f"s3://{{}}?{query}"
+    server.stop()
+
+
+def test_what_is_written_to_a_bucket_is_read(saved: checkpoint.Checkpoint, bucket: str) -> None:
+    url = bucket.format("results/sweep/trials/a")
+    assert checkpoint.read(url) is None
+    for epoch in (1, 2):
+        checkpoint.write(checkpoint.Checkpoint(saved.tensors, epoch, saved.history), url)
+    found = checkpoint.read(url)
+    assert found is not None
+    assert_equal(found, checkpoint.Checkpoint(saved.tensors, 2, saved.history))
+    files, path = FileSystem.from_uri(url)
+    listed = [info.base_name for info in files.get_file_info(FileSelector(path))]
+    assert listed == [checkpoint.FILE]
+
+
+def test_a_bucket_that_is_not_there(saved: checkpoint.Checkpoint, bucket: str) -> None:
+    url = bucket.format("other/sweep")
+    assert checkpoint.read(url) is None
+    with pytest.raises(OSError, match="'other' not found"):
+        checkpoint.write(saved, url)
+
+
+def test_a_damaged_file_in_a_bucket_is_named(bucket: str) -> None:
+    url = bucket.format("results/damaged")
+    files, path = FileSystem.from_uri(url)
+    with files.open_output_stream(f"{path}/{checkpoint.FILE}") as file:
+        file.write(b"not a checkpoint")
+    with pytest.raises(ProblemError, match=rf"^results/damaged/{checkpoint.FILE}: not a checkpoint"):
+        checkpoint.read(url)
 
 
 class Payload:
@@ -191,6 +275,71 @@ class Payload:
 def test_a_pickle_that_poses_as_a_checkpoint_is_refused(tmp_path: Path, dump: Callable[..., None]) -> None:
     with (tmp_path / checkpoint.FILE).open("wb") as file:
         dump(Payload(tmp_path / "was run"), file)
-    with pytest.raises(Exception, match=r"(?i)header"):
+    with pytest.raises(ProblemError, match=f"^{tmp_path / checkpoint.FILE}: not a checkpoint"):
         checkpoint.read(tmp_path)
     assert not (tmp_path / "was run").exists()
+
+
+@pytest.fixture
+def content(saved: checkpoint.Checkpoint, tmp_path: Path) -> bytes:
+    checkpoint.write(saved, tmp_path / "sound")
+    return (tmp_path / "sound" / checkpoint.FILE).read_bytes()
+
+
+def assert_refused(content: bytes, folder: Path) -> None:
+    (folder / checkpoint.FILE).write_bytes(content)
+    with pytest.raises(
+        ProblemError, match=f"^{folder / checkpoint.FILE}: not a checkpoint, or a damaged one"
+    ):
+        checkpoint.read(folder)
+
+
+def test_a_file_that_was_cut_off_is_refused(content: bytes, tmp_path: Path) -> None:
+    for size in (0, 4, 8, 100, len(content) // 2, len(content) - 1):
+        assert_refused(content[:size], tmp_path)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"other": "1"},
+        {"state": "no JSON"},
+        {"state": "[]"},
+        {"state": "[" * 100_000},
+        {"state": '{"epoch": 1}'},
+        {"state": '{"epoch": "1", "history": []}'},
+        {"state": '{"epoch": 1, "history": 2}'},
+    ],
+)
+def test_tensors_of_something_else_are_refused(metadata: dict[str, str] | None, tmp_path: Path) -> None:
+    assert_refused(save({"generator": torch.zeros(2)}, metadata), tmp_path)
+
+
+def test_a_checkpoint_without_a_random_state_is_refused(tmp_path: Path) -> None:
+    metadata = {"state": '{"epoch": 1, "history": []}'}
+    assert_refused(save({"weight": torch.zeros(2)}, metadata), tmp_path)
+
+
+def test_no_change_of_the_header_breaks_the_reader(content: bytes, tmp_path: Path) -> None:
+    """Random bytes anywhere in front: a checkpoint is read, or refused by name."""
+    source = random.Random(0)
+    file, outcomes = tmp_path / checkpoint.FILE, set()
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[source.randrange(1000)] = source.randrange(256)
+        file.write_bytes(changed)
+        try:
+            checkpoint.read(tmp_path)
+            outcomes.add("read")
+        except ProblemError as error:
+            assert str(error).startswith(f"{file}: ")
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
+
+
+def test_a_checkpoint_of_another_training_is_refused(
+    saved: checkpoint.Checkpoint, problem: Problem, make_space: MakeSpace
+) -> None:
+    with pytest.raises(ProblemError, match=r"does not fit the trial: it has no such tensor as trained/"):
+        checkpoint.restore(Training(problem, [make_space("full")]), 0, saved)

@@ -1,15 +1,24 @@
 """The trainable driven as Ray Tune drives it, without Ray."""
 
+import gc
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import os
+import subprocess
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+import torch
 
+from search_spaces.training import Resources
 from trainables import Problem, Training, checkpoint
 from trainables.backbones import Backbone
+from trainables.data import ImageSet
 from trainables.encoder import Encoder
 from trainables.fine_tune import FineTune
 from trainables.measures import Split
@@ -35,8 +44,10 @@ def fine_tune(problem: Problem, members: Sequence[Member]) -> FineTune:
 
 @pytest.fixture
 def make_member(make_space: MakeSpace, tmp_path: Path) -> Callable[..., Member]:
-    def make(key: str, *settings: Any, **training: Any) -> Member:
-        return {"key": key, "space": make_space(*settings, **training), "folder": str(tmp_path / key)}
+    def make(key: str, *settings: Any, minutes: float | None = None, **training: Any) -> Member:
+        space = make_space(*settings, **training)
+        space["resources"] = Resources(minutes_per_trial=minutes).dump()
+        return {"key": key, "space": json.dumps(space), "folder": str(tmp_path / key)}
 
     return make
 
@@ -76,7 +87,7 @@ def test_every_epoch_is_reported_and_the_last_with_test_metrics(
 
 def test_the_numbers_are_those_of_the_training(problem: Problem, make_member: MakeMember) -> None:
     member = make_member("a", "selective_lora")
-    training = Training(problem, [member["space"]])
+    training = Training(problem, [json.loads(member["space"])])
     expected = [training.run_epoch()[0], training.run_epoch()[0], training.test()[0]]
     results = run(fine_tune(problem, [member]))
     epochs = [metrics for result in results for metrics in result["members"][0]["epochs"]]
@@ -138,17 +149,252 @@ def test_a_probe_that_goes_nan_fails_the_trial_by_its_name(problem: Problem, mak
     assert [(report["key"], report["state"]) for report in last["members"]] == [("good", "complete")]
 
 
-@pytest.mark.parametrize("spoil", [b"not a checkpoint", b""])
-def test_an_exception_fails_the_pack_with_its_reason(
-    problem: Problem, make_member: MakeMember, spoil: bytes
-) -> None:
+@dataclass(frozen=True)
+class DoingProbe(Probe):
+    """Does something where accuracy is measured for the n-th time, with a pack of a size."""
+
+    images: ImageSet
+    do: Callable[[int, int], object]
+    calls: list[int]
+    name: str = "doing"
+
+    @classmethod
+    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+        raise NotImplementedError
+
+    def to(self, device: str) -> Self:
+        return self
+
+    def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
+        size = len(encoder.images(self.images))
+        self.calls.append(size)
+        self.do(len(self.calls), size)
+        return [50.0] * size
+
+
+def with_probe(problem: Problem, do: Callable[[int, int], object]) -> Problem:
+    reference = {**problem.reference, "probe/doing": 60.0, "test/probe/doing": 60.0}
+    probe = DoingProbe(problem.task.val, do, [])
+    return replace(problem, probes=(*problem.probes, probe), reference=reference)
+
+
+def test_an_exception_fails_the_pack_with_its_reason(problem: Problem, make_member: MakeMember) -> None:
+    def refuse(call: int, size: int) -> None:
+        raise RuntimeError("no such kernel")
+
     members = [make_member("a", "lora"), make_member("b", "lora")]
-    folder = Path(members[1]["folder"])
-    folder.mkdir()
-    (folder / checkpoint.FILE).write_bytes(spoil)
+    (result,) = run(fine_tune(with_probe(problem, refuse), members))
+    assert [report["state"] for report in result["members"]] == ["failed", "failed"]
+    assert {report["reason"] for report in result["members"]} == {"RuntimeError: no such kernel"}
+
+
+@pytest.mark.parametrize("epochs_before", [0, 1, 2])
+def test_a_member_whose_checkpoint_is_damaged_fails_alone(
+    problem: Problem, make_member: MakeMember, epochs_before: int
+) -> None:
+    members = [make_member(key, "lora", seed=seed) for seed, key in enumerate(("good", "bad"))]
+    expected = run(fine_tune(problem, [{**members[0], "folder": members[0]["folder"] + "-alone"}]))[-1]
+    before = fine_tune(problem, members[:1])
+    for _ in range(epochs_before):
+        before.step()
+    file = Path(members[1]["folder"]) / checkpoint.FILE
+    file.parent.mkdir()
+    file.write_bytes(b"not a checkpoint")
+
+    results = run(fine_tune(problem, members))
+    bad = results[0]["members"][1]
+    assert (bad["key"], bad["state"]) == ("bad", "failed")
+    assert bad["reason"].startswith(f"ProblemError: {file}: not a checkpoint")
+    good = results[-1]["members"][0]
+    assert (good["key"], good["state"], len(results)) == ("good", "complete", max(1, 2 - epochs_before))
+    metrics = untimed(expected["members"][0]["metrics"])
+    assert untimed(good["metrics"]) == pytest.approx(metrics, rel=1e-4)
+    assert file.read_bytes() == b"not a checkpoint"
+
+
+def test_nothing_is_trained_for_members_that_cannot_be_read(
+    problem: Problem, make_member: MakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file, and one of another method, whose tensors have other names."""
+    members = [make_member("a", "lora"), make_member("b", "lora")]
+    other = Training(problem, [json.loads(make_member("c", "full")["space"])])
+    Path(members[0]["folder"]).write_text("a file, not a folder")
+    checkpoint.write(checkpoint.capture(other, 0, []), members[1]["folder"])
+    monkeypatch.setattr(Training, "run_epoch", lambda self: pytest.fail("trained"))
+    (result,) = run(fine_tune(problem, members))
+    a, b = result["members"]
+    assert (a["state"], b["state"]) == ("failed", "failed")
+    assert a["reason"].startswith("NotADirectoryError: ")
+    assert b["reason"].startswith("ProblemError: the checkpoint does not fit the trial: ")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 1 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a file system")
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this system lets no file system be mounted")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_member_whose_disk_is_full_fails_alone(
+    problem: Problem, make_member: MakeMember, small_disk: Path
+) -> None:
+    members = [make_member("good", "lora"), {**make_member("bad", "lora"), "folder": str(small_disk / "bad")}]
+    trainable = fine_tune(problem, members)
+    assert [report["state"] for report in trainable.step()["members"]] == ["running", "running"]
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "other data").write_bytes(bytes(2**20))
+    (last,) = run(trainable)
+    good, bad = last["members"]
+    assert (good["state"], bad["state"]) == ("complete", "failed")
+    assert bad["reason"].startswith("OSError: [Errno 28] No space left on device")
+    for member, epoch in zip(members, (2, 1), strict=True):
+        saved = checkpoint.read(member["folder"])
+        assert saved is not None and saved.epoch == epoch
+        assert [path.name for path in Path(member["folder"]).iterdir()] == [checkpoint.FILE]
+
+
+def test_a_disk_that_is_full_from_the_start(
+    problem: Problem, make_member: MakeMember, small_disk: Path
+) -> None:
+    members = [{**make_member(key, "lora"), "folder": str(small_disk / key)} for key in "ab"]
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "other data").write_bytes(bytes(2**21))
     (result,) = run(fine_tune(problem, members))
     assert [report["state"] for report in result["members"]] == ["failed", "failed"]
-    assert all(report["reason"].startswith("SafetensorError: ") for report in result["members"])
+    assert all("No space left on device" in report["reason"] for report in result["members"])
+
+
+# No machine has so much memory (bytes), so the allocator refuses at once.
+PETABYTE = 2**50
+
+
+def test_a_pack_that_is_too_large_for_the_memory_goes_on_in_smaller_ones(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    """The allocation fails in the second epoch of more than one."""
+    through = run(fine_tune(with_probe(problem, lambda call, size: None), [make_member("through", "lora")]))
+    hungry = with_probe(
+        problem, lambda call, size: torch.empty(PETABYTE if call == 2 and size == 2 else 1, dtype=torch.uint8)
+    )
+    members = [make_member("a", "lora"), make_member("b", "lora")]
+    trainable = fine_tune(hungry, members)
+    trainable.step()
+    (last,) = run(trainable)
+    assert [(report["key"], report["state"]) for report in last["members"]] == [
+        ("a", "again"),
+        ("b", "again"),
+    ]
+    assert all("memory in a pack of 2 (" in report["reason"] for report in last["members"])
+    assert all(report["epochs"] == [] for report in last["members"])
+
+    for member in members:
+        trainable.reset_config({"members": [member]})
+        (result,) = run(trainable)
+        (report,) = result["members"]
+        assert (report["state"], [m["epoch"] for m in report["epochs"]]) == ("complete", [1, 2])
+        expected = untimed(through[-1]["members"][0]["metrics"])
+        assert untimed(report["metrics"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_trial_that_is_too_large_for_the_memory_fails_alone_with_a_remedy(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    """The wide member's weights are some terabytes, and so are all others' that are padded to them."""
+    members = [make_member("wide", "lora", {"rank": 2**40}), make_member("narrow", "lora", {"rank": 1})]
+    trainable = fine_tune(problem, members)
+    (result,) = run(trainable)
+    assert [report["state"] for report in result["members"]] == ["again", "again"]
+    ends = {}
+    for member in members:
+        trainable.reset_config({"members": [member]})
+        (ends[member["key"]],) = run(trainable)[-1]["members"]
+    assert ends["narrow"]["state"] == "complete"
+    assert ends["wide"]["state"] == "failed"
+    remedy = "out of memory: lower training.batch_size, or use a GPU with more memory ("
+    assert ends["wide"]["reason"].startswith(remedy)
+
+
+def test_a_python_object_that_is_too_large_is_out_of_memory_too(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    hungry = with_probe(problem, lambda call, size: bytearray(PETABYTE))
+    (result,) = run(fine_tune(hungry, [make_member("a", "lora")]))
+    (report,) = result["members"]
+    assert report["reason"].startswith("out of memory: ") and "MemoryError" in report["reason"]
+
+
+def test_a_member_that_had_ended_does_not_go_on_in_a_smaller_pack(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    hungry = with_probe(
+        problem, lambda call, size: torch.empty(PETABYTE if call == 2 else 1, dtype=torch.uint8)
+    )
+    bad = make_member("bad", "selective_lora", {"rank": 2}, lr=1e30)
+    first, last = run(fine_tune(hungry, [bad, make_member("good", "selective_lora", {"rank": 1})]))
+    assert [report["state"] for report in first["members"]] == ["failed", "running"]
+    assert [(report["key"], report["state"]) for report in last["members"]] == [("good", "again")]
+
+
+def test_a_member_that_fails_by_itself_keeps_its_own_reason(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    hungry = with_probe(problem, lambda call, size: torch.empty(PETABYTE, dtype=torch.uint8))
+    members = [make_member("good", "lora"), make_member("bad", "lora")]
+    Path(members[1]["folder"]).write_text("a file, not a folder")
+    (result,) = run(fine_tune(hungry, members))
+    good, bad = result["members"]
+    assert (good["state"], bad["state"]) == ("again", "failed")
+    assert bad["reason"].startswith("NotADirectoryError: ")
+
+
+@pytest.fixture
+def no_collection() -> Iterator[None]:
+    """Whatever frees memory asks for it."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collection")
+def test_a_pack_that_failed_holds_no_memory(problem: Problem, make_member: MakeMember) -> None:
+    hungry = with_probe(
+        problem, lambda call, size: torch.empty(PETABYTE if call == 2 else 1, dtype=torch.uint8)
+    )
+    trainable = fine_tune(hungry, [make_member(key, "lora") for key in "ab"])
+    trainable.step()
+    assert trainable.training is not None
+    weights = [weakref.ref(weight) for weight in trainable.training.learner.trained().values()]
+    assert weights and all(weight() is not None for weight in weights)
+    trainable.step()
+    assert all(weight() is None for weight in weights)
+
+
+def test_a_pack_that_takes_too_long_fails(problem: Problem, make_member: MakeMember) -> None:
+    """The first epoch is in time, the second hangs."""
+    slow = with_probe(problem, lambda call, size: time.sleep(60 if call == 2 else 0))
+    trainable = fine_tune(slow, [make_member(key, "lora", minutes=0.1) for key in "ab"])
+    start = time.monotonic()
+    first, last = run(trainable)
+    assert time.monotonic() - start < 30
+    assert [report["state"] for report in first["members"]] == ["running", "running"]
+    for report in last["members"]:
+        assert report["state"] == "failed"
+        assert report["reason"] == "TimeoutError: ran longer than 0.1 minutes (resources.minutes_per_trial)"
+
+
+def test_the_next_pack_has_a_time_of_its_own(problem: Problem, make_member: MakeMember) -> None:
+    slow = with_probe(problem, lambda call, size: time.sleep(60 if call == 1 else 0))
+    trainable = fine_tune(slow, [make_member("slow", "lora", minutes=0.05)])
+    assert run(trainable)[-1]["members"][0]["state"] == "failed"
+    trainable.reset_config({"members": [make_member("quick", "lora", minutes=10)]})
+    assert run(trainable)[-1]["members"][0]["state"] == "complete"
 
 
 def test_it_goes_on_from_its_folder(problem: Problem, make_member: MakeMember) -> None:

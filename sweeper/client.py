@@ -1,0 +1,100 @@
+"""The service, as its client sees it."""
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from search_spaces import Space
+from search_spaces.messages import NAME_RULE
+from search_spaces.part import Name
+from sweeper.errors import UserError
+
+_SECONDS = 90.0  # that the service may take to answer, which itself waits for Ray
+_REPORT_SECONDS = 600.0
+
+
+class Client:
+    """A service at an address, with the token of the environment (SWEEPER_TOKEN).
+
+    Every method raises `UserError` with one message where the service does not answer or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UserError(f"--server {url}: expects the service's address, such as http://host:8080")
+        self._url = url.rstrip("/")
+        token = os.environ.get("SWEEPER_TOKEN")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # The token goes to this address and nowhere else, so no redirect is followed.
+        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=_SECONDS)
+
+    def submit(self, space: Space) -> dict[str, Any]:
+        """Has a sweep run; its line in the list."""
+        headers = {"Content-Type": "application/yaml"}
+        return self._value("POST", "/sweeps", content=space.to_yaml().encode(), headers=headers)
+
+    def sweeps(self) -> dict[str, Any]:
+        """All sweeps."""
+        return self._value("GET", "/sweeps")
+
+    def sweep(self, name: str) -> dict[str, Any]:
+        """A sweep with its front."""
+        return self._value("GET", f"/sweeps/{_named(name)}")
+
+    def resume(self, name: str, trials: int | None) -> dict[str, Any]:
+        """Has a sweep go on; its line in the list."""
+        return self._value("POST", f"/sweeps/{_named(name)}/resume", json={"trials": trials})
+
+    def stop(self, name: str) -> dict[str, Any]:
+        """Has a sweep stop; its line in the list."""
+        return self._value("DELETE", f"/sweeps/{_named(name)}")
+
+    def log(self, name: str, offset: int = 0) -> str:
+        """What the sweep's latest driver has written, from a character on."""
+        return self._ask("GET", f"/sweeps/{_named(name)}/logs", params={"offset": offset}).text
+
+    def report(self, name: str) -> str:
+        """Has the report written; its address."""
+        path = f"/sweeps/{_named(name)}/report"
+        self._ask("GET", path, timeout=_REPORT_SECONDS)
+        return f"{self._url}{path}"
+
+    def _value(self, method: str, path: str, **what: Any) -> dict[str, Any]:
+        value: dict[str, Any] = self._ask(method, path, **what).json()
+        return value
+
+    def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **what)
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise UserError(
+                f"no service answers at {self._url} ({reason}); is `sweeper serve` running?"
+            ) from None
+        if answer.status_code == httpx.codes.UNAUTHORIZED:
+            why = "has another token" if "SWEEPER_TOKEN" in os.environ else "asks for a token"
+            raise UserError(f"{self._url} {why}: set SWEEPER_TOKEN to the service's")
+        if not answer.is_success:
+            raise UserError(
+                _detail(answer) or f"{self._url} answers {answer.status_code}: is it a sweeper's?"
+            )
+        return answer
+
+
+def _named(name: str) -> str:
+    """The name, which is fit to be a part of a path."""
+    try:
+        return TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        raise UserError(f"{name!r} is no sweep's name: expects {NAME_RULE}") from None
+
+
+def _detail(answer: httpx.Response) -> str | None:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,47 @@
+"""Arguments and options that several commands share, and the console that they write to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
+Name = Annotated[str, typer.Argument(help="the name of a sweep")]
+Rename = Annotated[str | None, typer.Option("--name", help="a name other than the space's own")]
+Set = Annotated[
+    list[str], typer.Option("--set", help="override a value: search.trials=64", metavar="PATH=VALUE")
+]
+Trials = Annotated[int | None, typer.Option(min=1, help="trials asked for from now on, in all")]
+Address = Annotated[
+    str | None, typer.Option(help="a Ray cluster to join; else RAY_ADDRESS, else started here")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="SWEEPER_STORAGE", help="SQLAlchemy URL of the Optuna storage", show_envvar=True),
+]
+Results = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SWEEPER_RESULTS",
+        help="where checkpoints and the report are kept: a folder that all machines see, or a URL such as "
+        "s3://bucket/sweeps; else ./sweeps",
+        show_envvar=True,
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        envvar="SWEEPER_SERVER",
+        help="a service to ask, such as http://host:8080, instead of this working directory; its token is "
+        "SWEEPER_TOKEN",
+        show_envvar=True,
+    ),
+]
+
+
+def say(text: object) -> None:
+    """Prints a line as it is, however long."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

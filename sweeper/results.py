@@ -1,0 +1,58 @@
+"""Where checkpoints and the report are kept, if that is not the sweep's own folder."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pyarrow import ArrowException
+from pyarrow.fs import FileSystem, FileType, copy_files
+
+from sweeper.errors import UserError
+
+
+def checked(results: str | None) -> str | None:
+    """The place as an absolute path or a URL; it is made if it is not there.
+
+    Raises:
+        UserError: it cannot be reached or made.
+    """
+    if results is None:
+        return None
+    if "?" in results:
+        raise UserError(
+            f"--results {results.split('?')[0]}: settings of the store belong into the environment of all "
+            "machines, such as AWS_ENDPOINT_URL, not into the URL"
+        )
+    absolute = results if "://" in results else str(Path(results).absolute())
+    try:
+        system, path = FileSystem.from_uri(absolute)
+        system.create_dir(path, recursive=True)
+    except (ArrowException, OSError, ValueError) as error:
+        raise UserError(f"--results {results}: cannot be used: {error}") from None
+    return absolute.rstrip("/")
+
+
+def is_there(place: str) -> bool:
+    """Whether there is a file or folder at a path or URL."""
+    system, path = FileSystem.from_uri(place)
+    return bool(system.get_file_info(path).type != FileType.NotFound)
+
+
+@contextmanager
+def mark(results: str) -> Iterator[str]:
+    """A file that nobody else has made, and that is gone afterwards; its path or URL."""
+    system, path = FileSystem.from_uri(f"{results}/.seen-{uuid.uuid4().hex}")
+    with system.open_output_stream(path) as file:
+        file.write(b"seen")
+    try:
+        yield f"{results}/{Path(path).name}"
+    finally:
+        system.delete_file(path)
+
+
+def publish(folder: Path, place: str) -> None:
+    """Copies a local folder to a path or URL, over what is there."""
+    system, path = FileSystem.from_uri(place)
+    system.create_dir(path, recursive=True)
+    copy_files(str(folder), path, destination_filesystem=system)

@@ -1,0 +1,72 @@
+"""The routes that have something done: submit, resume, stop."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from search_spaces import Space
+from sweeper.service import spaces
+from sweeper.service.answers import UNKNOWN, SweepName, problems
+from sweeper.service.desk import Desk
+from sweeper.service.errors import ServiceError
+from sweeper.service.models import More, Summary
+
+_YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain")
+_JSON = "application/json"
+_SPACE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "a space, as a file of `python -m sweeper run` has it (`python -m sweeper schema`)",
+        "content": {
+            "application/yaml": {"schema": {"type": "string"}},
+            _JSON: {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+def acting(desk: Desk) -> APIRouter:
+    """Submit, resume, stop."""
+    router = APIRouter(tags=["act"])
+
+    @router.post(
+        "/sweeps",
+        status_code=201,
+        openapi_extra=_SPACE,
+        responses=problems({409: "the name is taken", 415: "neither YAML nor JSON"}),
+    )
+    async def submit(request: Request, response: Response) -> Summary:
+        """Have a sweep run. A mistake in the space is told as the command line tells it."""
+        text = await request.body()
+        kind = request.headers.get("content-type", "")
+        summary = await run_in_threadpool(lambda: desk.submit(_space(text, kind)))
+        response.headers["Location"] = f"/sweeps/{summary.name}"
+        return summary
+
+    @router.post(
+        "/sweeps/{name}/resume",
+        status_code=202,
+        responses=problems(UNKNOWN | {409: "it is under way"}),
+    )
+    def resume(name: SweepName, more: More | None = None) -> Summary:
+        """Have a sweep go on that was stopped or interrupted, or ask for more of its trials."""
+        return desk.resume(name, more.trials if more else None)
+
+    @router.delete(
+        "/sweeps/{name}", status_code=202, responses=problems(UNKNOWN | {409: "nothing of it runs"})
+    )
+    def stop(name: SweepName) -> Summary:
+        """Have a sweep stop. What it has found stays, and it can be resumed."""
+        return desk.stop(name)
+
+    return router
+
+
+def _space(text: bytes, content_type: str) -> Space:
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind in _YAML:
+        return spaces.read_yaml(text)
+    if kind == _JSON:
+        return spaces.read_json(text)
+    raise ServiceError(415, "send a space with Content-Type: application/yaml or application/json")

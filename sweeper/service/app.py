@@ -1,0 +1,33 @@
+"""The service as a FastAPI application."""
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from sweeper.service.act import acting
+from sweeper.service.answers import handle_refusals
+from sweeper.service.desk import Desk
+from sweeper.service.guard import Guard
+from sweeper.service.look import looking
+from sweeper.service.page import pages
+from sweeper.service.settings import Settings
+
+_ABOUT = (
+    "Sweeps on a cluster: submit, watch, stop, resume. Show the service's token as "
+    "`Authorization: Bearer TOKEN`, if it asks for one. Every refusal has one message, `detail`."
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service; it works in the current directory, where drivers run too."""
+    app = FastAPI(
+        title="Selective-LoRA sweeper", description=_ABOUT, version="1", docs_url=None, redoc_url=None
+    )
+    desk = Desk(settings, Path.cwd())
+    for router in (looking(desk), acting(desk), pages(app, settings.token)):
+        app.include_router(router)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
+    app.add_middleware(Guard, settings=settings)
+    handle_refusals(app)
+    return app

@@ -1,0 +1,120 @@
+"""What the service says, as typed values: the bodies of its answers."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+
+class State(StrEnum):
+    """How far a sweep is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+
+
+class Counts(BaseModel):
+    """Numbers of runs: all of them, then the trials of the search alone."""
+
+    done: int = Field(description="trials, baselines and confirmations that have ended")
+    total: int = Field(description="trials, baselines and confirmations in all")
+    running: int = Field(description="trials, baselines and confirmations that are trained now")
+    failed: int = Field(description="trials, baselines and confirmations that have failed")
+    pruned: int = Field(description="trials that were stopped early")
+    inside: int = Field(description="trials that are complete and inside the budget")
+    front: int = Field(description="trials on the front")
+
+
+class Summary(BaseModel):
+    """A sweep in a list of sweeps."""
+
+    name: str
+    state: State
+    line: str = Field(description="what `python -m sweeper list` says of it")
+    message: str | None = Field(default=None, description="why it is in its state, where that needs a word")
+    job: str | None = Field(default=None, description="its latest driver, a job of Ray")
+    counts: Counts | None = Field(default=None, description="null until its driver has begun")
+
+
+class Sweeps(BaseModel):
+    """All sweeps."""
+
+    sweeps: list[Summary]
+    notice: str | None = Field(default=None, description="what keeps the list from being complete or true")
+
+
+class Run(BaseModel):
+    """A trial, a baseline or a confirmation, its figures in the words of the report."""
+
+    key: str
+    label: str
+    role: str
+    epoch: int | None = Field(default=None, description="the last one that was reported")
+    parameters: dict[str, str]
+    id_accuracy: str = Field(description="percent, validation")
+    forgetting: str = Field(description="percentage points, validation")
+    active: str = Field(description="active blocks of all blocks: 2/32")
+    test_accuracy: str = Field(description="percent, test")
+    knee: bool = Field(default=False, description="the recommended trial")
+    reason: str | None = Field(default=None, description="why it failed")
+
+
+class Sweep(Summary):
+    """A sweep with what is under way and its front."""
+
+    budget: str | None = Field(default=None, description="at most 2 of 32 blocks (6.25 %)")
+    running: list[Run] = Field(default=[], description="what is being trained")
+    front: list[Run] = Field(default=[], description="by falling ID accuracy")
+    failed: list[Run] = Field(default=[], description="the last that failed, latest first")
+    status: str = Field(description="what `python -m sweeper status` prints")
+    mlflow: str | None = Field(default=None, description="its runs in MLflow")
+    jobs: list[str] = Field(default=[], description="its drivers, oldest first")
+
+
+class Group(BaseModel):
+    """Marks of one kind on the plot of ID accuracy against forgetting, in rows of equal length."""
+
+    name: str
+    kind: str = Field(description="stopped, outside, inside, front, baseline or pre-trained")
+    colour: str
+    symbol: str | None = Field(default=None, description="of a baseline, as plotly names it")
+    labels: list[str]
+    forgetting: list[float] = Field(description="percentage points")
+    id_accuracy: list[float] = Field(description="percent")
+    active: list[int | None] = Field(description="active blocks")
+
+
+class Front(BaseModel):
+    """The live plot."""
+
+    name: str
+    groups: list[Group]
+    knee: str | None = Field(
+        default=None, description="label of the recommended trial, which is on the front"
+    )
+
+
+class More(BaseModel):
+    """How a sweep goes on."""
+
+    model_config = {"extra": "forbid"}
+
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="trials asked for from now on, in all; null leaves it as it is"
+    )
+
+
+class Health(BaseModel):
+    """That the service is there."""
+
+    status: str = "ok"
+
+
+class Login(BaseModel):
+    """What a browser signs in with."""
+
+    token: str

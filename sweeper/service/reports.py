@@ -1,0 +1,64 @@
+"""Reports that the service writes, in a folder of its own: not in the way of a driver that writes one too."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.folders import SweepFolder
+from sweeper.outcome import write_outcome
+from sweeper.service.errors import ServiceError
+from sweeper.service.store import Snapshot
+
+#: What a report may consist of.
+FILES = (
+    "index.html",
+    "front.png",
+    "front.json",
+    "trials.csv",
+    "trials.parquet",
+    "confirmed.csv",
+    "curves.csv",
+    "recommended.yaml",
+)
+_PATIENCE = 120.0  # seconds to wait for another writer
+
+
+@dataclass(frozen=True)
+class _Folder(SweepFolder):
+    """A sweep's folder but for its report, which is under the service's."""
+
+    root: Path
+
+    @property
+    def report(self) -> Path:
+        """Where the service writes the report."""
+        return self.root / self.name
+
+
+class Reports:
+    """Writes one report at a time, and only where something has changed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._lock = threading.Lock()
+        self._written: dict[str, Snapshot] = {}
+
+    def file(self, snapshot: Snapshot, file: str) -> Path:
+        """A file of the report as the sweep stands now; one of `FILES`.
+
+        Raises:
+            ServiceError: 404, this report has no such file; 503, others are being written.
+        """
+        name = snapshot.record.name
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise ServiceError(503, "other reports are being written; try again in a minute")
+        try:
+            if self._written.get(name) is not snapshot:
+                write_outcome(snapshot.study, _Folder(name, self._root))
+                self._written[name] = snapshot
+        finally:
+            self._lock.release()
+        path = self._root / name / file
+        if not path.exists():
+            raise ServiceError(404, f"the report of sweep '{name}' has no {file}")
+        return path

@@ -1,0 +1,185 @@
+"""What is shown of a sweep, made of its record and of Ray's jobs."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from sweeper.confirm import pending
+from sweeper.front import on_front, recommended
+from sweeper.progress import sweep_line, under_way
+from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report import front_table, words
+from sweeper.report import points as on_plot
+from sweeper.service.jobs import Job
+from sweeper.service.models import Counts, Front, Group, Run, State, Summary
+from sweeper.service.models import Sweep as SweepView
+from sweeper.service.store import Snapshot
+
+_FAILED_SHOWN = 20
+_DIGITS = 3
+_WIDEST = 500  # characters of a table
+#: Exit statuses of a driver that has ended by itself without a result: failed, and bad input.
+_ITS_OWN_FAULT = (1, 2)
+
+
+def state(counts: Counts | None, jobs: Sequence[Job]) -> tuple[State, str | None]:
+    """How far a sweep is, and why where that needs a word.
+
+    What the study says comes before how the last driver ended: a driver that found no trial inside the budget
+    ends with a status other than 0, and has finished.
+    """
+    job = jobs[-1] if jobs else None
+    if job and job.status == "PENDING":
+        return State.QUEUED, "waits until a driver may start"
+    if job and job.status == "RUNNING":
+        return State.RUNNING, None
+    if counts and counts.done >= counts.total:
+        return State.FINISHED, None
+    if job and job.status == "STOPPED":
+        return State.STOPPED, "stopped; it can be resumed"
+    if job and job.status == "FAILED" and job.exit_code in _ITS_OWN_FAULT:
+        return State.FAILED, _last_line(job.message)
+    if job:
+        return State.INTERRUPTED, f"its driver ended {_how(job)}; it can be resumed"
+    return State.INTERRUPTED, "no driver of this cluster runs it; it can be resumed"
+
+
+def summary(name: str, snapshot: Snapshot | None, jobs: Sequence[Job]) -> Summary:
+    """A line of the list. Without a snapshot its driver has not begun."""
+    counts = snapshot.once(count) if snapshot else None
+    found, message = state(counts, jobs)
+    return Summary(
+        name=name,
+        state=found,
+        line=snapshot.once(sweep_line) if snapshot else f"{name}: not begun",
+        message=message,
+        job=jobs[-1].id if jobs else None,
+        counts=counts,
+    )
+
+
+def sweep(name: str, snapshot: Snapshot | None, jobs: Sequence[Job], mlflow: str | None) -> SweepView:
+    """All of a sweep but its points."""
+    short = summary(name, snapshot, jobs)
+    view = SweepView(**dict(short), status=short.line + "\n", mlflow=mlflow, jobs=[job.id for job in jobs])
+    if snapshot is None:
+        return view
+    record = snapshot.record
+    view.budget = words.budget(record)
+    view.running, view.front, view.failed = snapshot.once(_runs)
+    view.status = snapshot.once(status)
+    return view
+
+
+def count(record: SweepRecord) -> Counts:
+    """How many runs there are of each kind."""
+    states = Counter(run.state for run in record.runs)
+    confirmations = len(record.confirmations) + len(pending(record))
+    return Counts(
+        done=states["complete"] + states["pruned"] + states["failed"],
+        total=record.asked + len(record.baselines) + confirmations,
+        running=states["running"],
+        failed=states["failed"],
+        pruned=states["pruned"],
+        inside=sum(trial.feasible for trial in record.trials),
+        front=len(record.front),
+    )
+
+
+def status(record: SweepRecord) -> str:
+    """What ``python -m sweeper status`` prints."""
+    text = io.StringIO()
+    console = Console(file=text, width=_WIDEST, color_system=None)
+    console.print(sweep_line(record), markup=False, highlight=False)
+    if any(run.state == "running" for run in record.runs):
+        console.print(under_way(record))
+    # A title is centred over its table, so the table is printed as wide as it is.
+    table = front_table(record)
+    console.print(table, width=console.measure(table).maximum)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+def front(record: SweepRecord) -> Front:
+    """The live plot: small, since each point has four values."""
+    shown = on_plot.points(record)
+    groups = [
+        _group("stopped early", "stopped", on_plot.OUTSIDE, shown.stopped),
+        _group("outside budget", "outside", on_plot.OUTSIDE, shown.outside),
+        _group("inside budget", "inside", on_plot.FEASIBLE, shown.feasible),
+        _group("front", "front", on_plot.FRONT, shown.front),
+        *(_group(b.label, "baseline", b.colour, b.runs, b.symbol) for b in shown.baselines),
+    ]
+    if shown.pre_trained is not None:
+        groups.append(_untouched(shown.pre_trained))
+    knee = shown.knee.label if shown.knee else None
+    return Front(name=record.name, groups=[group for group in groups if group.labels], knee=knee)
+
+
+def _untouched(accuracy: float) -> Group:
+    return Group(
+        name="pre-trained",
+        kind="pre-trained",
+        colour=on_plot.PRE_TRAINED,
+        labels=["untouched"],
+        forgetting=[0.0],
+        id_accuracy=[round(accuracy, _DIGITS)],
+        active=[0],
+    )
+
+
+def _group(
+    name: str, kind: str, colour: str, rows: Sequence[TrialRecord], symbol: str | None = None
+) -> Group:
+    """Rows from left to right."""
+    rows = sorted(rows, key=on_plot.place)
+    return Group(
+        name=name,
+        kind=kind,
+        colour=colour,
+        symbol=symbol,
+        labels=[row.label for row in rows],
+        forgetting=[round(row.metrics["forgetting"], _DIGITS) for row in rows],
+        id_accuracy=[round(row.metrics["id_accuracy"], _DIGITS) for row in rows],
+        active=[words.active_count(row) for row in rows],
+    )
+
+
+def _runs(record: SweepRecord) -> tuple[list[Run], list[Run], list[Run]]:
+    """What is under way, the front, and the last that failed."""
+    knee = recommended(record)
+    failed = [run for run in record.runs if run.state == "failed"][-_FAILED_SHOWN:]
+    return (
+        [_run(record, run) for run in record.runs if run.state == "running"],
+        [_run(record, trial, knee=trial is knee) for trial in on_front(record)],
+        [_run(record, run) for run in reversed(failed)],
+    )
+
+
+def _run(record: SweepRecord, run: TrialRecord, knee: bool = False) -> Run:
+    epoch = run.metrics.get("epoch")
+    return Run(
+        key=run.key,
+        label=run.label,
+        role=run.role,
+        epoch=None if epoch is None else int(epoch),
+        parameters={name: words.setting(value, record) for name, value in run.parameters.items()},
+        id_accuracy=words.figure(run.metrics.get("id_accuracy")),
+        forgetting=words.figure(run.metrics.get("forgetting")),
+        active=words.active(record, run),
+        test_accuracy=words.figure(run.metrics.get("test/id_accuracy")),
+        knee=knee,
+        reason=run.reason,
+    )
+
+
+def _last_line(message: str) -> str | None:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1] if lines else None
+
+
+def _how(job: Job) -> str:
+    if job.exit_code is None:
+        return "without a word"
+    return f"by signal {-job.exit_code}" if job.exit_code < 0 else f"with status {job.exit_code}"

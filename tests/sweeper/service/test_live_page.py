@@ -1,0 +1,95 @@
+"""The page in a real browser."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prepared import HOSTILE, end, served, study
+
+from sweeper.service.app import create_app
+from sweeper.service.settings import Settings
+from sweeper.study import SweepStudy
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "a-long-random-word"
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that remembers every error, every message, and whatever it asks of another host."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.wrong = []
+    opened.on("pageerror", lambda error: opened.wrong.append(str(error)))
+    opened.on("console", lambda told: opened.wrong.append(told.text) if told.type == "error" else None)
+    opened.on(
+        "request",
+        lambda asked: (
+            None if asked.url.startswith(("http://127.0.0.1:", "data:")) else opened.wrong.append(asked.url)
+        ),
+    )
+    yield opened
+    context.close()
+
+
+def test_a_new_trial_appears_without_a_reload(sweep: SweepStudy, page: Any) -> None:
+    with served(create_app(Settings())) as address:
+        page.goto(address)
+        page.locator("#front td", has_text="0").first.wait_for()
+        page.locator("#plot .points path").first.wait_for(state="attached")
+        page.evaluate("window.loaded_once = true")
+        before = page.locator("#plot .points path").count()
+        end(sweep, 88.0, 4.5, 2)
+        page.locator("#front tr", has_text="88.00").wait_for()
+        page.wait_for_function(f"document.querySelectorAll('#plot .points path').length > {before - 1}")
+        labels = "document.getElementById('plot').data.find((trace) => trace.name === 'front').text.join()"
+        page.wait_for_function(f"{labels}.includes('6, active blocks: 2')")
+        assert page.evaluate("window.loaded_once")
+        assert page.wrong == []
+
+
+def test_text_of_a_trial_is_shown_and_never_runs(sweep: SweepStudy, page: Any) -> None:
+    with served(create_app(Settings())) as address:
+        page.goto(f"{address}/#clip_lambda")
+        cell = page.locator("#failed td", has_text="<script>")
+        cell.wait_for()
+        assert cell.inner_text() == HOSTILE
+        page.goto(f"{address}/sweeps/clip_lambda/report")
+        page.locator("#front-plot svg").first.wait_for()
+        assert page.evaluate("window.hit") is None
+        page.goto(f"{address}/#{HOSTILE}")
+        page.locator("#sweeps tr").first.wait_for()
+        assert page.evaluate("window.hit") is None
+
+
+def test_signing_in_by_keyboard_shows_the_sweeps_and_their_report(sweep: SweepStudy, page: Any) -> None:
+    study("other")
+    with served(create_app(Settings(token=TOKEN))) as address:
+        page.goto(address)
+        page.locator("#token").wait_for()
+        assert "clip_lambda:" not in page.content()
+        page.locator("#token").focus()
+        page.keyboard.type("guess")
+        page.keyboard.press("Enter")
+        page.get_by_text("this is not the service's token").wait_for()
+        page.locator("#token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.locator("#sweeps a", has_text="other").wait_for()
+        page.locator("#sweeps a", has_text="other").focus()
+        page.keyboard.press("Enter")
+        page.locator("h2#name", has_text="other").wait_for()
+        assert page.locator("#line").inner_text().startswith("⚠ interrupted")
+        page.locator("#links a", has_text="Report").click()
+        page.get_by_role("heading", name="other").wait_for()
+
+
+def test_an_empty_service_tells_how_to_begin(page: Any) -> None:
+    with served(create_app(Settings())) as address:
+        page.goto(address)
+        page.get_by_text(f"python -m sweeper submit spaces/clip_lambda.yaml --server {address}").wait_for()
+        assert not page.locator("#sweep").is_visible()
+        page.goto(f"{address}/docs")
+        page.get_by_text("/sweeps/{name}/resume").wait_for()
+        assert page.wrong == []

@@ -1,0 +1,111 @@
+"""The command line, asking a real service."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from prepared import SPACE, free_port, served
+
+from sweeper import cli
+from sweeper.service.app import create_app
+from sweeper.service.settings import Settings
+from sweeper.study import SweepStudy
+
+TOKEN = "a-long-random-word"
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def server(sweep: SweepStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A service with a token, which this process knows."""
+    with served(create_app(Settings(token=TOKEN))) as address:
+        monkeypatch.setenv("SWEEPER_TOKEN", TOKEN)
+        monkeypatch.setenv("COLUMNS", "200")
+        yield address
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command; its exit status and all that it has said."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["sweeper", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return run
+
+
+def test_a_service_tells_what_the_folder_tells(server: str, command: Command) -> None:
+    _, here = command("status", "clip_lambda")
+    status, there = command("status", "clip_lambda", "--server", server)
+    lines = [line.strip() for line in there.splitlines()]
+    assert status == 0 and lines[-1].startswith("state: interrupted")
+    assert lines[:-1] == [line.strip() for line in here.splitlines()]
+    _, local = command("list")
+    status, remote = command("list", "--server", server)
+    assert status == 0 and f"{local.strip()} · interrupted" in remote
+
+
+def test_the_server_may_be_named_by_the_environment(
+    server: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_SERVER", server)
+    assert command("report", "clip_lambda") == (0, f"report: {server}/sweeps/clip_lambda/report\n")
+    status, told = command("status", "clip_lamda")
+    assert (status, told) == (2, "there is no sweep 'clip_lamda'; did you mean 'clip_lambda'?\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("submit", str(SPACE), "--name", "new"),
+        ("stop", "clip_lambda"),
+        ("resume", "clip_lambda"),
+        ("logs", "clip_lambda"),
+    ],
+)
+def test_what_the_service_cannot_do_is_one_message(
+    arguments: tuple[str, ...], server: str, command: Command
+) -> None:
+    status, told = command(*arguments, "--server", server)
+    assert status == 2 and told.startswith("no Ray cluster answers") and told.count("\n") == 1
+
+
+def test_a_mistake_in_a_space_is_told_before_anything_is_sent(command: Command) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    status, told = command("submit", str(SPACE), "--set", "search.trials=0", "--server", address)
+    assert (status, told) == (2, "--set search.trials=0: search.trials: must be at least 1, got 0\n")
+
+
+def test_a_wrong_token_and_a_silent_server_are_one_message_each(
+    server: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_TOKEN", "guess")
+    assert command("list", "--server", server) == (
+        2, f"{server} has another token: set SWEEPER_TOKEN to the service's\n"
+    )  # fmt: skip
+    monkeypatch.delenv("SWEEPER_TOKEN")
+    assert "asks for a token" in command("list", "--server", server)[1]
+    address = f"http://127.0.0.1:{free_port()}"
+    status, told = command("list", "--server", address)
+    assert status == 2 and told.startswith(f"no service answers at {address}") and told.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["../other", "a/b", "..", "", "a b"])
+def test_a_name_that_is_none_never_leaves(name: str, server: str, command: Command) -> None:
+    status, told = command("status", name, "--server", server)
+    assert status == 2 and "no sweep's name" in told
+
+
+def test_commands_for_a_service_ask_for_its_address(command: Command) -> None:
+    for arguments in (("stop", "x"), ("logs", "x"), ("submit", str(SPACE))):
+        status, told = command(*arguments)
+        assert status == 2 and "--server" in told
+    assert command("list", "--server", "host:8080")[0] == 2
+
+
+def test_serve_refuses_to_be_open_without_a_token(command: Command) -> None:
+    status, told = command("serve", "--host", "0.0.0.0")
+    assert status == 2 and "SWEEPER_TOKEN" in told and told.count("\n") == 1
