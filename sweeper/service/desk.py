@@ -138,7 +138,7 @@ class Desk:
         """
         jobs = self._jobs.all()
         of_sweep = jobs.get(name, [])
-        # The log says what a driver waits for, also while the study cannot be read.
+        # A driver can be stopped also while its study cannot be read.
         if not of_sweep:
             self._find(name, jobs)
         if not of_sweep or not of_sweep[-1].under_way:

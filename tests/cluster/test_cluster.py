@@ -93,13 +93,13 @@ def test_a_sweep_outlives_what_it_runs_on(up: Cluster, calm: str) -> None:
 
     up.stop("mlflow")
     up.kill("worker-1")
-    wait_for_word(up, "storm-1", f"waiting for {MLFLOW}")
+    wait_for_word(up, "storm", f"waiting for {MLFLOW}")
     up.start("mlflow", "worker-1")
     before |= wait_for_two_in_mid_trial(up, "storm")
 
     up.cut("worker-2")
     up.stop("postgres")
-    wait_for_word(up, "storm-1", f"waiting for {POSTGRES}")
+    wait_for_word(up, "storm", f"waiting for {POSTGRES}")
     up.start("postgres")
     wait_until(lambda: len(alive(up)) == 2, 60, "the worker that is cut off is still thought to be alive")
     up.heal("worker-2")
@@ -163,9 +163,11 @@ def wait_for_state(up: Cluster, name: str, state: str, done: int = 0) -> None:
     wait_until(reached, 300, f"sweep {name} is not {state}")
 
 
-def wait_for_word(up: Cluster, job: str, words: str) -> None:
-    """Waits until a driver has said something. Ray is asked: the service would look into the study too."""
-    wait_until(lambda: words in ask_ray(up, f"jobs/{job}/logs")["logs"], 120, f"{job} does not say: {words}")
+def wait_for_word(up: Cluster, name: str, words: str) -> None:
+    """Waits until a sweep's driver has said something."""
+    wait_until(
+        lambda: words in ask(up, "GET", f"/sweeps/{name}/logs").text, 120, f"{name} does not say: {words}"
+    )
 
 
 def wait_for_two_in_mid_trial(up: Cluster, name: str) -> dict[int, list[dict[str, Any]]]:
