@@ -7,7 +7,7 @@ training, and how many does the sweeper need for what the plain script has at it
     search       `budget.mode: search`, sampler `budget`: lambda and rank are searched
     plain        benchmarks/plain_ray_tune.py: lambda and rank are searched, by TPE through Ray's OptunaSearch
 
-Each way trains 30 trials for each of 5 seeds, one after the other; a seed is that of the sampler and of every
+Each way trains 16 trials for each of 5 seeds, one after the other; a seed is that of the sampler and of every
 training. Lambda is no setting of a controlled trial, so `method.ramp` has its place: two values are searched
 in each way, and the model, the data and the training are the same in all. The sweeper runs as a person runs
 it, by `python -m sweeper run`, with its pruning on and without baselines.
@@ -48,7 +48,7 @@ from sweeper.study import SweepStudy
 REPOSITORY = Path(__file__).parents[1]
 SPACE = REPOSITORY / "spaces" / "clip_lambda.yaml"
 SEEDS = (0, 1, 2, 3, 4)
-TRIALS = 30
+TRIALS = 16
 EPOCHS = 3
 BUDGET = 2  # blocks, exactly
 CORES = os.cpu_count()  # given to each trial, so that one runs at a time; it uses one
@@ -133,7 +133,9 @@ class Run:
     def _process(self, arguments: Sequence[str]) -> None:
         """A Python process in the folder, which writes a log there."""
         away = ("RAY_ADDRESS", "SWEEPER_STORAGE")
-        here = {name: value for name, value in os.environ.items() if name not in away}
+        kept = {name: value for name, value in os.environ.items() if name not in away}
+        # What a sweep tells Tune must not reach the plain script.
+        here = {name: value for name, value in kept.items() if not name.startswith("TUNE_")}
         here |= {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{self.work}/{self.name}.db"}
         command = [sys.executable, *arguments]
         log = self.work / f"{self.name}.log"

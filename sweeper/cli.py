@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
 from search_spaces import Budget, SpaceError, json_schema, load_space
 from sweeper import remote
@@ -166,7 +167,7 @@ def status(name: Name, storage: Storage = None, server: Server = None) -> None:
     record = open_study(name, SweepFolder(name).storage(storage)).record()
     say(sweep_line(record))
     if any(run.state == "running" for run in record.runs):
-        console.print(under_way(record))
+        _show(under_way(record))
     _show(front_table(record))
 
 
@@ -263,7 +264,7 @@ def _refuse(error: Exception) -> NoReturn:
 def _show(table: "Table") -> None:
     """Prints a table as wide as it is: cut to a narrow screen it would lose columns."""
     whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
-    console.print(table, width=max(whole, console.width), crop=False)
+    Console(width=max(whole, console.width)).print(table)
 
 
 def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:

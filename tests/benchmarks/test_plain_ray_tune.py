@@ -1,5 +1,6 @@
 """The plain script: it searches what the sweep searches, and logs what it writes down."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,10 @@ def test_a_run_lists_its_trials_and_mlflow_has_their_numbers(tmp_path: Path) -> 
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     small = ["--trials", "2", "--set", "training.epochs=1", "--set", "training.batch_size=64"]
     written = ["--out", str(tmp_path / "plain.csv"), "--mlflow", uri]
-    subprocess.run([sys.executable, plain_ray_tune.__file__, *small, *written], cwd=tmp_path, check=True)
+    # What a sweep in this process has told Tune must not reach the script.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("TUNE_")}
+    command = [sys.executable, plain_ray_tune.__file__, *small, *written]
+    subprocess.run(command, cwd=tmp_path, env=alone, check=True)
 
     rows = pd.read_csv(tmp_path / "plain.csv")
     assert list(rows) == ["trial", *plain_ray_tune.DOMAINS, *plain_ray_tune.MEASURES, "epochs"]

@@ -36,8 +36,8 @@ INSTANCES = {
     "worker-2": "worker",
     "service": "service",
 }
-# A process namespace, and a /tmp and shared memory of its own, as in a container.
-_PRIVATE = 'mount --bind "$0" /tmp && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
+# A process namespace, and shared memory and a folder for Ray of its own, as in a container.
+_PRIVATE = 'mkdir -p /tmp/ray && mount --bind "$0" /tmp/ray && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
 _ISOLATED = ["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", _PRIVATE]
 _BIN = Path(sys.executable).parent
 

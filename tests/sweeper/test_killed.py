@@ -108,7 +108,7 @@ def test_a_driver_killed_twenty_times_ends_as_if_undisturbed(tmp_path: Path) -> 
             before = written(journal)
             driver = killed.start(*arguments)
             # In lines of the journal, so that a slow machine kills at the same places.
-            wait_for(journal, before + moments.randint(0, 10), driver)
+            wait_for(journal, before + moments.randint(0, 6), driver)
             time.sleep(moments.uniform(0, 0.3))
             os.kill(driver, signal.SIGKILL)
             assert killed.ended() == -signal.SIGKILL, f"kill {kill}: {killed.log.read_text()}"

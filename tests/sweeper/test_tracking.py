@@ -309,9 +309,15 @@ def test_half_of_an_end_is_made_whole(client: MlflowClient, study: SweepStudy) -
 
 
 def test_many_reports_that_wait_are_few_calls(client: MlflowClient, study: SweepStudy) -> None:
-    slow, written = threading.Event(), 0
+    busy, slow, written = threading.Event(), threading.Event(), 0
     tracker = Tracker(SPACE)
-    tracker._submit(slow.wait)  # What a server that is slow does.
+
+    def waits() -> None:  # as for a server that is slow
+        busy.set()
+        slow.wait()
+
+    tracker._submit(waits)
+    assert busy.wait(60)
     log_batch = MlflowClient.log_batch
 
     def counted(self: MlflowClient, *arguments: Any, **named: Any) -> Any:

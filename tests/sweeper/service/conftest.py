@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -57,8 +58,12 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     arguments = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--port=0"]
     arguments += [f"--dashboard-port={port}", f"--dashboard-agent-listen-port={free_port()}"]
     arguments += ["--num-cpus=0", '--resources={"driver": 1}', "--disable-usage-stats"]
-    arguments += [f"--temp-dir={tmp_path_factory.mktemp('ray')}", "--object-store-memory=80000000"]
-    with (tmp_path_factory.mktemp("head") / "log").open("w") as log:
+    # The path of a Unix socket has room for 107 characters, of which Ray needs most itself.
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as short,
+        (tmp_path_factory.mktemp("head") / "log").open("w") as log,
+    ):
+        arguments += [f"--temp-dir={short}", "--object-store-memory=80000000"]
         process = subprocess.Popen(
             arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
