@@ -19,7 +19,6 @@ from trainables import checkpoint
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("cluster"),
     pytest.mark.skipif(bool(missing()), reason=f"needs {missing()}"),
 ]
 

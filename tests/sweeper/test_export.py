@@ -9,7 +9,7 @@ from workplace import REPOSITORY, SMALL, Workplace, trials
 
 from trainables.backbones.tiny_clip import WEIGHTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 SPACE = ["--space", str(REPOSITORY / "spaces" / "clip_lambda.yaml")]
 SETS = [argument for override in SMALL for argument in ("--set", override)]

@@ -13,7 +13,7 @@ from sweeper.folders import SweepFolder
 from sweeper.storage import open_storage
 from sweeper.study import SweepStudy
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 
 def test_a_sweep_ends_with_its_front_and_the_way_to_go_on(finished: Workplace) -> None:

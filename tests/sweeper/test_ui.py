@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from workplace import Workplace
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from trainables.fine_tune import FineTune
 from trainables.measures import Split
 from trainables.probes import Probe
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 MakeSpace = Callable[..., dict[str, Any]]
 

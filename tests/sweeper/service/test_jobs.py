@@ -13,7 +13,7 @@ import httpx
 import pytest
 from prepared import SPACE, free_port, study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("service head")]
+pytestmark = pytest.mark.slow
 
 SECRETS = {"SWEEPER_TOKEN": "secret-token", "MLFLOW_TRACKING_URI": "http://me:secret-word@127.0.0.1:9"}
 YAML = {"Content-Type": "application/yaml"}
