@@ -185,7 +185,8 @@ def _run(
         if not watch.lock.lost:
             outcome = write_outcome(study, folder)
             artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
-            _publish(artifacts, folder.kept(study.results) if study.results else None)
+            if study.results:
+                _publish(artifacts, folder.kept(study.results))
             tracker.close(outcome.record, status, artifacts)
     return outcome
 
@@ -195,11 +196,10 @@ def _history(place: str) -> list[dict[str, float]]:
     return saved.history if saved else []
 
 
-def _publish(artifacts: Mapping[str, Path], place: str | None) -> None:
-    """Copies what a sweep leaves behind to where its checkpoints are, if that is elsewhere."""
+def _publish(artifacts: Mapping[str, Path], place: str) -> None:
+    """Copies what a sweep leaves behind to where its checkpoints are."""
     for name, path in artifacts.items():
-        if place is not None:
-            publish(path, f"{place}/{name}")
+        publish(path, f"{place}/{name}")
 
 
 def train(

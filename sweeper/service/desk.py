@@ -71,11 +71,7 @@ class Desk:
 
     def log(self, name: str, job_id: str | None) -> str:
         """What a job of the sweep has written; its latest job's, unless another one is named."""
-        jobs = self._jobs.all()
-        of_sweep = jobs.get(name, [])
-        # The log says what a driver waits for, also while the study cannot be read.
-        if not of_sweep:
-            self._find(name, jobs)
+        of_sweep = self._jobs_of(name)
         chosen = next((job for job in reversed(of_sweep) if job_id in (None, job.id)), None)
         if chosen is None:
             there = ", ".join(job.id for job in of_sweep) or "none"
@@ -136,11 +132,7 @@ class Desk:
         Raises:
             ServiceError: 404, no such sweep; 409, nothing runs.
         """
-        jobs = self._jobs.all()
-        of_sweep = jobs.get(name, [])
-        # A driver can be stopped also while its study cannot be read.
-        if not of_sweep:
-            self._find(name, jobs)
+        of_sweep = self._jobs_of(name)
         if not of_sweep or not of_sweep[-1].under_way:
             raise ServiceError(409, f"nothing of sweep '{name}' runs on this cluster")
         self._jobs.stop(of_sweep[-1])
@@ -152,6 +144,14 @@ class Desk:
             return self._jobs.all(), None
         except ServiceError as error:
             return {}, error.detail
+
+    def _jobs_of(self, name: str) -> list[Job]:
+        """A known sweep's jobs. A driver can be heard and stopped also while its study cannot be read."""
+        jobs = self._jobs.all()
+        of_sweep = jobs.get(name, [])
+        if not of_sweep:
+            self._find(name, jobs)
+        return of_sweep
 
     def _find(self, name: str, jobs: Iterable[str]) -> Snapshot | None:
         """The sweep as it stands; None where it is known, but has not begun."""

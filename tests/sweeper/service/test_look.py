@@ -14,6 +14,13 @@ from sweeper.report import trials_frame
 from sweeper.study import SweepStudy
 
 
+@pytest.fixture
+def read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read of a study is good for no time at all."""
+    monkeypatch.setattr("sweeper.service.store._SECONDS", 0.0)
+    monkeypatch.setattr("sweeper.service.store._SHARE", 0.0)
+
+
 def test_a_sweep_is_listed_with_its_state_and_counts(sweep: SweepStudy, service: Make) -> None:
     answer = service().get("/sweeps").json()
     assert "no Ray cluster answers" in answer["notice"]
@@ -77,11 +84,8 @@ def test_what_has_not_changed_is_not_sent_again(sweep: SweepStudy, service: Make
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
 
 
-def test_a_new_trial_is_seen_and_a_restart_forgets_nothing(
-    sweep: SweepStudy, service: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sweeper.service.store._SECONDS", 0.0)
-    monkeypatch.setattr("sweeper.service.store._SHARE", 0.0)
+@pytest.mark.usefixtures("read_at_once")
+def test_a_new_trial_is_seen_and_a_restart_forgets_nothing(sweep: SweepStudy, service: Make) -> None:
     client = service()
     path = "/sweeps/clip_lambda/front"
     before = client.get(path)
@@ -147,11 +151,8 @@ def test_a_storage_that_does_not_answer_is_said_without_its_password(service: Ma
         assert "127.0.0.1:9" in answer.json()["detail"] and "secret-word" not in answer.text
 
 
-def test_a_sweep_of_which_more_is_asked_is_read_anew(
-    sweep: SweepStudy, service: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sweeper.service.store._SECONDS", 0.0)
-    monkeypatch.setattr("sweeper.service.store._SHARE", 0.0)
+@pytest.mark.usefixtures("read_at_once")
+def test_a_sweep_of_which_more_is_asked_is_read_anew(sweep: SweepStudy, service: Make) -> None:
     client = service()
     assert client.get("/sweeps/clip_lambda").json()["counts"]["total"] == 9
     sweep.asked = 20
