@@ -93,6 +93,11 @@ class Resources(Part):
         default="auto",
         description="trials trained together over one frozen model; auto lets the sweep choose",
     )
+    cache_gib: float = Field(
+        default=1.0,
+        ge=0,
+        description="GiB a process may remember of what frozen layers made of the pictures; 0 remembers none",
+    )
     minutes_per_trial: float | None = Field(
         default=None,
         gt=0,

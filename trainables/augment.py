@@ -11,26 +11,37 @@ from torch import Generator, Tensor
 _NARROWEST, _WIDEST = 3 / 4, 4 / 3
 
 
-def augmented(pixels: Tensor, crop: float, flip: bool, generators: Sequence[Generator]) -> Tensor:
-    """Each picture cut to a random part of it, brought back to its size, and perhaps mirrored.
+def draw_boxes(count: int, crop: float, flip: bool, generators: Sequence[Generator]) -> Tensor | None:
+    """For ``count`` pictures of each of K members, the part of the picture that is seen.
 
-    As torchvision's RandomResizedCrop and RandomHorizontalFlip, but on the batch: the part's share of the
-    area is drawn evenly from ``crop`` to 1, its shape from 3:4 to 4:3, its place evenly, bilinear.
+    As torchvision's RandomResizedCrop and RandomHorizontalFlip: the part's share of the area is drawn evenly
+    from ``crop`` to 1, its shape from 3:4 to 4:3, its place evenly.
 
     Args:
-        pixels: (K * B, 3, H, W) from 0 to 255, the members one after the other.
+        count: B.
         crop: least share of the area; 1 leaves pictures whole.
         flip: whether half of the pictures are mirrored.
-        generators: a source of random numbers for each of the K members, so that a member's pictures do not
-            depend on its pack.
+        generators: a source of random numbers for each member, so that a member's pictures do not depend on
+            its pack.
 
     Returns:
-        (K * B, 3, H, W), float from 0 to 255; the pictures themselves where there is nothing to do.
+        (K, B, 2, 3), the affine maps from the new picture to the old one; None where there is nothing to do.
     """
     if crop == 1.0 and not flip:
-        return pixels
-    count = len(pixels) // len(generators)
-    boxes = torch.cat([_boxes(count, crop, flip, generator) for generator in generators])
+        return None
+    return torch.stack([_boxes(count, crop, flip, generator) for generator in generators])
+
+
+def augmented(pixels: Tensor, boxes: Tensor) -> Tensor:
+    """Each picture cut to a part of it, and brought back to its size, bilinear.
+
+    Args:
+        pixels: (N, 3, H, W) from 0 to 255, uint8, on the device where they are wanted.
+        boxes: (N, 2, 3), as `draw_boxes` gives them.
+
+    Returns:
+        (N, 3, H, W), float from 0 to 255.
+    """
     grid = F.affine_grid(boxes.to(pixels.device), list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
 

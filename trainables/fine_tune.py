@@ -15,6 +15,7 @@ from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
 from trainables.errors import ProblemError
 from trainables.measures import Metrics
+from trainables.prefix import Prefix
 from trainables.problem import Problem
 from trainables.time_limit import TimeLimit
 from trainables.training import Training, best_device
@@ -41,6 +42,7 @@ class FineTune(tune.Trainable):
         """Called once an actor: the problem comes from the object store."""
         self.problem = replace(problem, reference=reference).to(best_device())
         self.reset_config(config)
+        self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts the next pack in the same actor."""
@@ -67,6 +69,7 @@ class FineTune(tune.Trainable):
             state, reason = self._blame(error)
         # Only here are the error, its frames and the tensors in them gone.
         self._drop()
+        self.prefix.forget()
         own = self.failures
         return [
             self._report(k, "failed" if k in own else state, reason=own.get(k, reason))
@@ -122,7 +125,7 @@ class FineTune(tune.Trainable):
 
         A process that died between two saves leaves members at different epochs: then all start anew.
         """
-        training = Training(self.problem, [member["space"] for member in self.members])
+        training = Training(self.problem, [member["space"] for member in self.members], self.prefix)
         self.histories: list[list[Metrics]] = [[] for _ in self.members]
         saved = self._saved()
         if len({state.epoch if state else 0 for state in saved.values()}) == 1:

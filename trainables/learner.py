@@ -8,35 +8,46 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Texts
+from trainables.backbones.stages import Entry
+from trainables.batch import Batch
 from trainables.data import ImageSet
 from trainables.methods import METHODS
 from trainables.objectives import make_objective
+from trainables.prefix import Prefix, pictures_at_once
 from trainables.problem import Problem
 
-# One forward pass in evaluation, over all members of a pack: picture elements, and sentences. More does not
-# fit the caches of a processor: a ViT-Tiny at 224 px is a third slower on 512 pictures than on 64.
-_EVALUATION_PIXELS = 64 * 224 * 224
-_EVALUATION_SENTENCES = 512
+# Sentences in one pass of the text tower in evaluation, over all members of a pack.
+_SENTENCES = {"cpu": 512, "cuda": 4096}
 
 
 class Learner(nn.Module):
     """K members, one after the other along the batch axis.
 
+    Args:
+        problem: what all members share.
+        spaces: the resolved space of each member.
+        generators: a source of random numbers for each member, for the training.
+        prefix: runs the layers that no member has changed; None runs all layers for every member.
+
     Attributes:
         method: how the backbone is adapted.
         objective: what is minimised, and how classes are named.
-        generators: a source of random numbers for each member.
     """
 
     def __init__(
-        self, problem: Problem, spaces: Sequence[Mapping[str, Any]], generators: Sequence[Generator]
+        self,
+        problem: Problem,
+        spaces: Sequence[Mapping[str, Any]],
+        generators: Sequence[Generator],
+        prefix: Prefix | None = None,
     ) -> None:
         super().__init__()
         training, members = spaces[0]["training"], [space["method"] for space in spaces]
         self.size = len(members)
         self.problem = problem
         self.generators = generators
-        self.method = METHODS[members[0]["name"]](problem.backbone, members, generators)
+        self.prefix = prefix
+        self.method = METHODS[members[0]["name"]](problem.backbone, members, initial_generators(spaces))
         self.objective = make_objective(problem, training["objective"], training["head"], generators)
         self.objective.requires_grad_(self.method.trains_head)
         self._precision = getattr(torch, training["precision"])
@@ -46,41 +57,55 @@ class Learner(nn.Module):
         if self.method.fits_head:
             self.fit_head()
 
-    def loss(self, pixels: Tensor, labels: Tensor, epoch: int) -> Tensor:
+    def loss(self, batch: Batch, epoch: int) -> Tensor:
         """(K,): the objective, the method's price, and the retention term.
 
-        ``pixels`` (K * B, 3, H, W) from 0 to 255, ``labels`` (K, B), ``epoch`` the number of epochs done.
+        ``epoch`` is the number of epochs done.
         """
-        features = self._features(pixels)
+        features = self._features(batch, self.method.frozen_layers())
+        labels = batch.labels.expand(self.size, -1)
         task = self.objective.loss(features, labels, self._encode_text)
         loss = task + self.method.penalty(epoch)
-        return loss + self._retention * self._distance(features, pixels) if self._retains else loss
+        return loss + self._retention * self._distance(features, batch) if self._retains else loss
 
-    def _distance(self, features: Tensor, pixels: Tensor) -> Tensor:
+    def _distance(self, features: Tensor, batch: Batch) -> Tensor:
         """(K,): mean squared distance of the unit features to the pre-trained model's, on the same images.
 
         After LDIFS (Mukhoti et al., arXiv 2308.13320), which takes the features of several layers; here they
         are the final ones.
         """
-        with torch.no_grad(), self._autocast(pixels):
-            before = self.problem.backbone(pixels).float().view_as(features)
-        difference = F.normalize(features, dim=-1) - F.normalize(before, dim=-1)
+        members = range(self.size)
+        with torch.no_grad(), self._autocast():
+            if self.prefix is None:
+                before = self.problem.backbone(batch.of(batch.pixels, members))
+            else:
+                before = self.prefix.before(batch, self.problem.backbone.depth("image"), members)
+        difference = F.normalize(features, dim=-1) - F.normalize(before.float().view_as(features), dim=-1)
         return difference.square().sum(dim=-1).mean(dim=1)
 
-    def _features(self, pixels: Tensor) -> Tensor:
-        """(K, N, D), of pixels (K * N, 3, H, W)."""
-        with self._autocast(pixels):
-            features = self.method(pixels)
+    def _features(self, batch: Batch, untouched: Sequence[int]) -> Tensor:
+        """(K, B, D), where so many first layers of each member are as pre-trained."""
+        with self._autocast():
+            if self.prefix is None:
+                features = self.method(batch.of(batch.pixels, range(self.size)))
+            else:
+                groups = [[k for k in range(self.size) if untouched[k] == n] for n in sorted(set(untouched))]
+                entries = [
+                    Entry(untouched[group[0]], self.prefix.before(batch, untouched[group[0]], group))
+                    for group in groups
+                ]
+                features = self.method.finish(entries, groups)
         members: Tensor = features.float().unflatten(0, (self.size, -1))
         return members
 
     def _encode_text(self, tokens: Tensor) -> Tensor:
-        with self._autocast(tokens):
+        with self._autocast():
             features = self.method.backbone.encode_text(tokens)
         return features.float()
 
-    def _autocast(self, there: Tensor) -> torch.autocast:
-        return torch.autocast(there.device.type, torch.bfloat16, self._precision == torch.bfloat16)
+    def _autocast(self) -> torch.autocast:
+        device = self.problem.backbone.mean.device.type
+        return torch.autocast(device, torch.bfloat16, self._precision == torch.bfloat16)
 
     def encoder(self) -> "PackEncoder":
         """The members as they are now."""
@@ -89,16 +114,18 @@ class Learner(nn.Module):
     @torch.inference_mode()
     def encode(self, images: ImageSet) -> Tensor:
         """Features (K, N, D) of N images for all members."""
-        side = self.problem.backbone.preprocessing.size
-        batches = images.batches(max(1, _EVALUATION_PIXELS // (self.size * side**2)))
-        return torch.cat([self._features(batch.repeat(self.size, 1, 1, 1)) for batch in batches], dim=1)
+        at_once = max(1, pictures_at_once(self.problem.backbone) // self.size)
+        rows = torch.arange(len(images), device=images.labels.device)
+        untouched = self.method.closed_layers()
+        parts = [self._features(Batch(images, part[None]), untouched) for part in rows.split(at_once)]
+        return torch.cat(parts, dim=1)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D) of M sentences for all members."""
         if not self.method.adapts_text:
             return texts.vectors.expand(self.size, -1, -1)
-        batches = texts.tokens.split(max(1, _EVALUATION_SENTENCES // self.size))
+        batches = texts.tokens.split(max(1, _SENTENCES[texts.tokens.device.type] // self.size))
         features = [self._encode_text(batch.repeat(self.size, 1)) for batch in batches]
         return torch.cat([part.unflatten(0, (self.size, -1)) for part in features], dim=1)
 
@@ -117,6 +144,14 @@ class Learner(nn.Module):
         own = {f"method.{name}": p for name, p in self.method.named_parameters()}
         own |= {f"objective.{name}": p for name, p in self.objective.named_parameters()}
         return {name: p for name, p in own.items() if p.requires_grad}
+
+
+def initial_generators(spaces: Sequence[Mapping[str, Any]]) -> list[Generator]:
+    """The source of each member's initial weights.
+
+    It is not that of its training, so that members with other ranks see the same pictures in the same order.
+    """
+    return [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
 
 
 class PackEncoder:

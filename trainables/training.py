@@ -2,16 +2,18 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
-from trainables.augment import augmented
+from trainables.augment import draw_boxes
+from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.measures import Metrics, by_member, out_of_distribution, retention, top1
 from trainables.optimizer import PackedAdamW, PackedSGD
+from trainables.prefix import Prefix
 from trainables.problem import Problem
 
 Space = Mapping[str, Any]
@@ -38,18 +40,20 @@ class Training:
     Args:
         problem: what all trials share.
         spaces: the resolved space of each trial. The sections ``method`` and ``training`` are read.
+        prefix: runs the layers that no trial has changed, and may serve one training after the other; None
+            runs all layers for every trial. The numbers are the same but for rounding.
 
     Attributes:
         epoch: epochs done.
         epochs: epochs asked for, over all phases of the method; 0 for a method that trains nothing.
     """
 
-    def __init__(self, problem: Problem, spaces: Sequence[Space]) -> None:
+    def __init__(self, problem: Problem, spaces: Sequence[Space], prefix: Prefix | None = None) -> None:
         self.schedule = spaces[0]["training"]
         self.spaces = spaces
         self.problem = problem
         self.generators = [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
-        self.learner = Learner(problem, spaces, self.generators)
+        self.learner = Learner(problem, spaces, self.generators, prefix)
         self.adapter_optimizer, *self.score_optimizers = self._optimizers()
         self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
@@ -95,22 +99,26 @@ class Training:
 
     def run_batches(self, batches: int) -> Tensor:
         """Trains the first batches of an epoch; mean loss of each member, (K,)."""
-        train = self.problem.task.train
-        orders = torch.stack([torch.randperm(len(train), generator=g) for g in self.generators])
-        orders = orders.to(train.labels.device)
-        total = torch.zeros(self.learner.size, device=train.labels.device)
         done = self.epoch % self.schedule["epochs"] * self.batches
         self.learner.method.advance(done)
-        for batch in range(batches):
-            rows = orders[:, batch * self.batch_size : (batch + 1) * self.batch_size]
-            pixels = augmented(
-                train.pixels[rows.flatten()], self.schedule["crop"], self.schedule["flip"], self.generators
-            )
-            loss = self.learner.loss(pixels, train.labels[rows], self.epoch)
+        total = torch.zeros(self.learner.size, device=self.problem.task.train.labels.device)
+        for number, batch in enumerate(self._drawn(batches), start=done + 1):
+            loss = self.learner.loss(batch, self.epoch)
             loss.sum().backward()
-            self._step(done + batch + 1)
+            self._step(number)
             total += loss.detach()
         return total / batches
+
+    def _drawn(self, batches: int) -> Iterator[Batch]:
+        """The first batches of an epoch: what all members see alike is there once."""
+        train, schedule = self.problem.task.train, self.schedule
+        orders = torch.stack([torch.randperm(len(train), generator=g) for g in self.generators])
+        for rows in orders.split(self.batch_size, dim=1)[:batches]:
+            boxes = draw_boxes(self.batch_size, schedule["crop"], schedule["flip"], self.generators)
+            alike = all((drawn == drawn[:1]).all() for drawn in (rows, boxes) if drawn is not None)
+            seen = slice(1 if alike else None)
+            rows = rows[seen].to(train.labels.device)
+            yield Batch(train, rows, None if boxes is None else boxes[seen])
 
     def _step(self, number: int) -> None:
         share = self._share(number)

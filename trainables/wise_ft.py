@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from trainables.learner import Learner
+from trainables.learner import Learner, initial_generators
 from trainables.measures import Metrics
 from trainables.objectives import PromptHead
 from trainables.training import Training
@@ -42,8 +42,7 @@ def _moving(learner: Learner) -> dict[str, Tensor]:
 def _start(training: Training) -> dict[str, Tensor]:
     """The weights before the training, which the seed gives again; the head as the class prompts."""
     methods = [{**space["method"]} for space in training.spaces]
-    generators = [torch.Generator().manual_seed(space["training"]["seed"]) for space in training.spaces]
-    kind = type(training.learner.method)
+    kind, generators = type(training.learner.method), initial_generators(training.spaces)
     start: dict[str, Tensor] = dict(kind(training.problem.backbone, methods, generators).updates())
     if isinstance(training.learner.objective, PromptHead):
         start["head.weight"] = training.problem.class_vectors.expand_as(training.learner.objective.weight)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2.functional import horizontal_flip, resized_crop
 
-from trainables.augment import _boxes, augmented
+from trainables.augment import _boxes, augmented, draw_boxes
 
 SIZE = 32
 
@@ -24,6 +24,13 @@ def generators(*seeds: int) -> list[Generator]:
 def pictures() -> Tensor:
     """(12, 3, 32, 32), uint8, noise."""
     return torch.randint(256, (12, 3, SIZE, SIZE), dtype=torch.uint8, generator=Generator().manual_seed(0))
+
+
+def seen(pictures: Tensor, crop: float, flip: bool, sources: Sequence[Generator]) -> Tensor:
+    """The pictures, the members one after the other, as they are seen in one step."""
+    boxes = draw_boxes(len(pictures) // len(sources), crop, flip, sources)
+    assert boxes is not None
+    return augmented(pictures, boxes.flatten(0, 1))
 
 
 def edges(boxes: Tensor) -> Tensor:
@@ -44,7 +51,7 @@ def pil_crop(picture: Tensor, box: Sequence[float]) -> Tensor:
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("crop", [0.1, 0.5, 0.9])
 def test_crops_are_pils_resized_parts(pictures: Tensor, crop: float, flip: bool) -> None:
-    found = augmented(pictures, crop, flip, generators(3))
+    found = seen(pictures, crop, flip, generators(3))
     parts = edges(_boxes(len(pictures), crop, flip, *generators(3)))
     assert found.shape == pictures.shape and found.dtype == torch.float32
     mirrored = 0
@@ -61,7 +68,7 @@ def test_a_crop_is_torchvisions_inside_its_border() -> None:
     """torchvision cuts at whole pixels, so only a picture without detail can be compared."""
     x, y = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy")
     picture = torch.stack([4 * x + 2 * y, 7 * y, 200 - 3 * x]).float()[None]
-    found = augmented(picture, 0.3, False, generators(1))
+    found = seen(picture, 0.3, False, generators(1))
     (left, top, right, bottom) = edges(_boxes(1, 0.3, False, *generators(1)))[0].tolist()
     whole = [round(value) for value in (top, left, bottom - top, right - left)]
     expected = resized_crop(picture, *whole, size=[SIZE, SIZE], antialias=False)
@@ -70,7 +77,7 @@ def test_a_crop_is_torchvisions_inside_its_border() -> None:
 
 def test_a_flip_alone_mirrors_half_of_the_pictures(pictures: Tensor) -> None:
     many = pictures.repeat(20, 1, 1, 1)
-    found = augmented(many, 1.0, True, generators(0))
+    found = seen(many, 1.0, True, generators(0))
     same = (found - many.float()).abs().flatten(1).amax(dim=1) < 1e-2
     mirrored = (found - horizontal_flip(many).float()).abs().flatten(1).amax(dim=1) < 1e-2
     assert (same ^ mirrored).all()
@@ -109,19 +116,19 @@ def test_parts_are_distributed_as_torchvisions() -> None:
 
 
 def test_the_same_generator_gives_the_same_pictures_and_another_one_others(pictures: Tensor) -> None:
-    first, again, other = (augmented(pictures, 0.5, True, generators(seed)) for seed in (1, 1, 2))
+    first, again, other = (seen(pictures, 0.5, True, generators(seed)) for seed in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_a_members_pictures_do_not_depend_on_its_pack(pictures: Tensor) -> None:
-    packed = augmented(pictures, 0.3, True, generators(5, 6, 7))
+    packed = seen(pictures, 0.3, True, generators(5, 6, 7))
     for k, seed in enumerate((5, 6, 7)):
         own = slice(4 * k, 4 * k + 4)
-        torch.testing.assert_close(packed[own], augmented(pictures[own], 0.3, True, generators(seed)))
+        torch.testing.assert_close(packed[own], seen(pictures[own], 0.3, True, generators(seed)))
 
 
-def test_nothing_to_do_leaves_the_pictures_and_the_generator_alone(pictures: Tensor) -> None:
+def test_nothing_to_do_leaves_the_generator_alone() -> None:
     (generator,) = generators(0)
     before = generator.get_state()
-    assert augmented(pictures, 1.0, False, [generator]) is pictures
+    assert draw_boxes(4, 1.0, False, [generator]) is None
     assert torch.equal(generator.get_state(), before)

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator
 
 from trainables import Problem, Training
+from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.methods import METHODS
 
@@ -36,9 +37,9 @@ def randomise(learner: Learner) -> None:
         parameter.normal_(0, 0.3, generator=Generator().manual_seed(3))
 
 
-def batch(problem: Problem, members: int) -> tuple[Tensor, Tensor]:
+def batch(problem: Problem, members: int) -> Batch:
     train = problem.task.train
-    return train.pixels.repeat(members, 1, 1, 1), train.labels.repeat(members, 1)
+    return Batch(train, torch.arange(len(train)).repeat(members, 1))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -49,7 +50,7 @@ def test_retention_costs_nothing_at_the_start(
     with_it = pack(any_problem, *(make_space(name, retention=w, precision=precision) for w in WEIGHTS))
     without = pack(any_problem, *(make_space(name, precision=precision) for _ in WEIGHTS))
     images = batch(any_problem, len(WEIGHTS))
-    assert torch.equal(with_it.loss(*images, 0), without.loss(*images, 0))
+    assert torch.equal(with_it.loss(images, 0), without.loss(images, 0))
 
 
 @pytest.mark.parametrize("name", ["lora", "taps"])
@@ -60,9 +61,9 @@ def test_retention_is_the_squared_distance_of_unit_features_by_each_members_weig
     with_it = pack(any_problem, *(make_space(name, retention=weight) for weight in WEIGHTS))
     without = pack(any_problem, *(make_space(name) for _ in WEIGHTS))
     randomise(with_it), randomise(without)
-    pixels, labels = batch(any_problem, len(WEIGHTS))
-    added = with_it.loss(pixels, labels, 0) - without.loss(pixels, labels, 0)
-    features = with_it.method(pixels).unflatten(0, (len(WEIGHTS), -1))
+    images = batch(any_problem, len(WEIGHTS))
+    added = with_it.loss(images, 0) - without.loss(images, 0)
+    features = with_it.method(images.pixels).unflatten(0, (len(WEIGHTS), -1))
     before = any_problem.backbone(any_problem.task.train.pixels)
     for k, weight in enumerate(WEIGHTS):
         expected = weight * (2 - 2 * F.cosine_similarity(features[k], before, dim=-1)).mean()
@@ -76,14 +77,14 @@ def test_retention_pulls_features_back(any_problem: Problem, make_space: MakeSpa
     with torch.no_grad():
         for parameter in learner.method.updates().values():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=Generator().manual_seed(1)))
-    pixels, _ = batch(any_problem, 1)
-    before = any_problem.backbone(pixels)
+    images = batch(any_problem, 1)
+    before = any_problem.backbone(images.pixels)
 
     def distance() -> float:
-        return (1 - F.cosine_similarity(learner.method(pixels), before, dim=-1)).mean().item()
+        return (1 - F.cosine_similarity(learner.method(images.pixels), before, dim=-1)).mean().item()
 
     far = distance()
-    learner._distance(learner._features(pixels), pixels).sum().backward()
+    learner._distance(learner._features(images, [0]), images).sum().backward()
     with torch.no_grad():
         for parameter in learner.method.updates().values():
             parameter -= 0.01 * parameter.grad
@@ -112,7 +113,7 @@ def test_bfloat16_is_near_float32_and_comes_back_as_it(
     assert mine.dtype == torch.float32
     assert not torch.equal(mine, theirs)
     assert F.cosine_similarity(mine, theirs, dim=-1).min() > 0.99
-    loss, reference = (learner.loss(*batch(any_problem, 1), 0) for learner in (fast, exact))
+    loss, reference = (learner.loss(batch(any_problem, 1), 0) for learner in (fast, exact))
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, reference, rtol=0.1, atol=0.1)
     assert all(p.dtype == torch.float32 for p in fast.trained().values())

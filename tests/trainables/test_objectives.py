@@ -12,6 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Generator, Tensor
 
 from trainables import Problem, Training
+from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.methods.blocks import BlockMethod
 from trainables.objectives import Flyp, FreshHead, PromptHead, make_objective
@@ -79,7 +80,7 @@ def test_gradients_reach_every_block_of_both_towers(problem: Problem, make_space
     assert isinstance(learner.method, BlockMethod)
     assert {name.split(".")[0] for name in learner.method.blocks} == {"image", "text"}
     train = problem.task.train
-    learner.loss(train.pixels.repeat(2, 1, 1, 1), train.labels.repeat(2, 1), 0).sum().backward()
+    learner.loss(Batch(train, torch.arange(len(train))[None]), 0).sum().backward()
     for block in learner.method.placed:
         assert block.down.grad.flatten(1).any(dim=1).all() and block.up.grad.flatten(1).any(dim=1).all()
     assert not any(name.startswith("objective") for name in learner.trained())

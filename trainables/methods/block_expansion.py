@@ -26,6 +26,8 @@ class BlockExpansion(Method):
         frozen = list(fork.get_submodule(path).children())
         after = expanded_after(len(frozen), members[0]["layers"])
         zeroed = [self._within_layer(fork, kind) for kind in ("proj", "fc2")]
+        # The model's own last layer is run in any case: what it gives is no features yet.
+        self._frozen = min(after[0] + 1, len(frozen) - 1)
         grown = [
             module
             for place, layer in enumerate(frozen)
@@ -34,6 +36,10 @@ class BlockExpansion(Method):
         sequential = isinstance(fork.get_submodule(path), nn.Sequential)
         fork.set_submodule(path, nn.Sequential(*grown) if sequential else nn.ModuleList(grown))
         return fork
+
+    def frozen_layers(self) -> list[int]:
+        """Those before the first copy."""
+        return [self._frozen]
 
     def active_blocks(self) -> list[tuple[str, ...]]:
         """None: the pre-trained layers are as they were."""

@@ -98,9 +98,7 @@ class GatedMethod(BlockMethod):
 
     def _drop(self) -> None:
         """Leaves out of every block the members in which it is closed for good."""
-        kept = (self.open().bool() | ~self.gates.frozen[:, None]).T.tolist()
-        for block, row in zip(self.placed, kept, strict=True):
-            block.members = None if all(row) else [k for k, is_kept in enumerate(row) if is_kept]
+        self.keep(self.open().bool() | ~self.gates.frozen[:, None])
 
     def penalty(self, epoch: int) -> Tensor:
         """(K,): the price of the scores, once it is asked."""

@@ -25,6 +25,7 @@ class LargestNorm(Lora):
         self.chosen.zero_()
         for row, size, settings in zip(self.chosen, norms, self.members, strict=True):
             row[size.topk(min(settings["active_blocks"], len(size))).indices] = 1.0
+        self.keep(self.chosen)
         for block in self.placed:
             assert isinstance(block, LowRankBlock)
             block.reset(generators)

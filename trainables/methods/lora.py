@@ -27,12 +27,14 @@ class Lora(BlockMethod):
         """The backbone with a low-rank block in the place of every candidate."""
         chosen = self.choose(generators).to(next(backbone.parameters()).device)
         self.register_buffer("chosen", chosen, persistent=False)
-        return self.insert(
+        fork = self.insert(
             backbone,
             lambda linear, outputs, place: LowRankBlock(
                 linear, outputs, lambda: self.chosen[:, place], members, generators
             ),
         )
+        self.keep(chosen)
+        return fork
 
     def choose(self, generators: Sequence[Generator]) -> Tensor:
         """(K, N), 1 where a block is active at the start."""

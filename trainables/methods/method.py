@@ -4,9 +4,11 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import KINDS, Backbone
+from trainables.backbones.stages import Entry, finish
 from trainables.errors import ProblemError
 from trainables.optimizer import PackedSGD
 
@@ -58,6 +60,29 @@ class Method(nn.Module):
         """Features (K * N, D) of pixels (K * N, 3, H, W) from 0 to 255, the members one after the other."""
         features: Tensor = self.backbone(pixels)
         return features
+
+    def finish(self, entries: Sequence[Entry], groups: Sequence[Sequence[int]]) -> Tensor:
+        """Features (K * N, D), the members one after the other, of rows that skip layers.
+
+        Args:
+            entries: in ascending order of their layers, none after a layer that the method has changed.
+            groups: the members that each entry's rows belong to.
+        """
+        features = finish(self.backbone, entries)
+        order = [k for group in groups for k in group]
+        if order == sorted(order):
+            return features
+        back = torch.tensor(order, device=features.device).argsort()
+        ordered: Tensor = features.unflatten(0, (self.size, -1))[back].flatten(0, 1)
+        return ordered
+
+    def frozen_layers(self) -> list[int]:
+        """For each member, how many of the image tower's first layers it leaves as they were pre-trained."""
+        return [0] * self.size
+
+    def closed_layers(self) -> list[int]:
+        """The same, of the layers that are as pre-trained now, though training may still change them."""
+        return self.frozen_layers()
 
     def penalty(self, epoch: int) -> Tensor:
         """What is added to each member's task loss: (K,), zero unless the method has a price.

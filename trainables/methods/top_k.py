@@ -21,6 +21,10 @@ class TopK(Method):
         paths = tuple(f"{backbone.layers['image']}.{layer}." for layer in chosen)
         return backbone.fork([name for name, _ in backbone.named_parameters() if name.startswith(paths)])
 
+    def frozen_layers(self) -> list[int]:
+        """All but the last."""
+        return [max(0, self.backbone.depth("image") - self.members[0]["layers"])]
+
     def active_blocks(self) -> list[tuple[str, ...]]:
         """The blocks of these layers."""
         return [self._active]

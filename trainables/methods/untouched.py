@@ -19,6 +19,10 @@ class Linear(Method):
         """The backbone itself."""
         return backbone
 
+    def frozen_layers(self) -> list[int]:
+        """All."""
+        return [self.backbone.depth("image")] * self.size
+
     def active_blocks(self) -> list[tuple[str, ...]]:
         """None: no block is changed."""
         return [()] * self.size
