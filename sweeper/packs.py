@@ -3,20 +3,22 @@
 import time
 
 from search_spaces import Space
+from trainables.memory import out_of_memory
 from trainables.problem import Problem
 from trainables.training import Training, best_device
 
 _SIZES = (1, 2, 4, 8, 16, 32)
 _STEPS = 3
-# The sampler learns between rounds, so a search has at least so many.
-_ROUNDS = 4
+# A sampler that learns from trials is given at least so many rounds of them.
+_ROUNDS = {"random": 1, "grid": 1}
+_LEARNING = 4
 
 
 def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
     """The pack size that a space asks for; for ``auto``, the one that trains most trials a second here.
 
-    A larger pack must be at least a tenth faster a trial, and ``at_once`` packs side by side must leave the
-    sampler some rounds to learn from.
+    A larger pack must be at least a tenth faster a trial and fit the memory, and ``at_once`` packs side by
+    side must leave the sampler some rounds to learn from.
     """
     if not space.packable:
         return 1
@@ -24,9 +26,15 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return space.resources.pack
     problem = problem.to(best_device())
     best, best_cost = 1, float("inf")
-    largest = max(1, space.search.trials // (_ROUNDS * at_once))
+    rounds = _ROUNDS.get(space.search.sampler, _LEARNING)
+    largest = max(1, space.search.trials // (rounds * at_once))
     for size in (size for size in _SIZES if size <= largest):
-        cost = _seconds_a_step(problem, space, size) / size
+        try:
+            cost = _seconds_a_step(problem, space, size) / size
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not out_of_memory(error):
+                raise
+            break
         if cost > 0.9 * best_cost:
             break
         best, best_cost = size, cost
@@ -36,10 +44,11 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
 def _seconds_a_step(problem: Problem, space: Space, size: int) -> float:
     """Median seconds of a training step for a pack of this size."""
     training = Training(problem, [space.dump()] * size)
-    training.run_batches(1)
+    training.run_batches(1).tolist()
     seconds = []
     for _ in range(_STEPS):
         start = time.perf_counter()
-        training.run_batches(1)
+        # Reading the loss waits for the device.
+        training.run_batches(1).tolist()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[_STEPS // 2]

@@ -15,6 +15,7 @@ from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
 from trainables.errors import ProblemError
 from trainables.measures import Metrics
+from trainables.memory import out_of_memory
 from trainables.prefix import Prefix
 from trainables.problem import Problem
 from trainables.time_limit import TimeLimit
@@ -85,7 +86,7 @@ class FineTune(tune.Trainable):
 
     def _blame(self, error: Exception) -> tuple[str, str]:
         """State and reason of every member after an error that is no single member's."""
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             return "failed", _told(error)
         if len(self.members) > 1:
             return "again", f"out of memory in a pack of {len(self.members)} ({_told(error)})"
@@ -192,13 +193,6 @@ def _unsound(metrics: Metrics) -> str | None:
     return next(
         (f"{name} became {value}" for name, value in metrics.items() if not math.isfinite(value)), None
     )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Whether a GPU or the machine has no memory left; torch has an error class for the former alone."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def _told(error: Exception) -> str:
