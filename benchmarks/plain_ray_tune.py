@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 import ray
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
@@ -39,6 +39,7 @@ DOMAINS = {
 }
 OBJECTIVES = {"id_accuracy": "max", "forgetting": "min", "excess_blocks": "min"}
 MEASURES = ["id_accuracy", "forgetting", "retained_accuracy", "active_blocks"]
+SAMPLERS = ("tpe", "random")
 
 
 def fine_tune(config: dict[str, Any], problem: Problem, space: Space) -> None:
@@ -50,19 +51,28 @@ def fine_tune(config: dict[str, Any], problem: Problem, space: Space) -> None:
         tune.report({**metrics, "excess_blocks": abs(metrics["active_blocks"] - BUDGET)})
 
 
-def search(space: Space, trials: int, seed: int, tracking_uri: str, scratch: str) -> pd.DataFrame:
-    """Runs the trials one after the other; what Ray knows of each, in order of completion."""
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """One of Optuna's."""
+    if name == "random":
+        return RandomSampler(seed)
+    return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+
+
+def search(
+    space: Space, trials: int, sampler: BaseSampler, at_once: int, tracking_uri: str, scratch: str
+) -> pd.DataFrame:
+    """Runs the trials, so many at a time; what Ray knows of each, in order of completion."""
     problem = open_problem(space.dump())
     problem = replace(problem, reference=measure_reference(problem, space.dump()))
     searcher = OptunaSearch(
         DOMAINS,
         metric=list(OBJECTIVES),
         mode=list(OBJECTIVES.values()),
-        sampler=TPESampler(multivariate=True, constant_liar=True, seed=seed),
+        sampler=sampler,
     )
     results = tune.Tuner(
         tune.with_parameters(fine_tune, problem=problem, space=space),
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials, max_concurrent_trials=1),
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=trials, max_concurrent_trials=at_once),
         run_config=tune.RunConfig(
             storage_path=scratch,
             verbose=0,
@@ -84,6 +94,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The search with Ray Tune, Optuna and MLflow alone.")
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0, help="of the sampler and of every training")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="tpe")
+    parser.add_argument("--at-once", type=int, default=1, help="trials side by side, each on one core")
     parser.add_argument("--out", type=Path, required=True, help="the CSV file to write, one row a trial")
     parser.add_argument("--mlflow", metavar="URI", help="where MLflow logs; else nowhere that is kept")
     parser.add_argument(
@@ -95,7 +107,8 @@ def main() -> None:
     ray.init(address="local", include_dashboard=False, log_to_driver=False)
     with tempfile.TemporaryDirectory() as scratch:
         tracking_uri = options.mlflow or f"sqlite:///{scratch}/mlflow.db"
-        ended = search(space, options.trials, options.seed, tracking_uri, scratch)
+        sampler = make_sampler(options.sampler, options.seed)
+        ended = search(space, options.trials, sampler, options.at_once, tracking_uri, scratch)
     ray.shutdown()
     table(ended).to_csv(options.out, index=False)
 

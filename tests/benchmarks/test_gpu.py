@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from search_spaces import METHODS, Training
+from search_spaces import Training
+from search_spaces.method import SelectiveLora
 
 ABSENT = ("ray", "optuna", "mlflow", "search_spaces", "sweeper")
 PACKS = ["one trial", "pack of 2", "pack of 4"]
@@ -88,6 +89,6 @@ def test_a_pack_does_the_operations_of_its_trials_and_a_shared_prefix_saves_some
 
 
 def test_the_trial_that_is_timed_is_one_that_a_space_file_gives(case: dict[str, Any]) -> None:
-    method = METHODS["selective_lora"](name="selective_lora", rank=8)
+    method = SelectiveLora(name="selective_lora", rank=8)
     training = Training(batch_size=4, precision=case["precision"])
     assert case["space"] == json.loads(json.dumps({"method": method.dump(), "training": training.dump()}))

@@ -1,0 +1,107 @@
+"""The levers' benchmark: what its cells train, its arithmetic, and one small run."""
+
+import json
+import statistics
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import _levers_report, levers
+from benchmarks._levers_report import MEMORY, PLAIN, WAYS
+from benchmarks.levers import Cell
+
+NAMES = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
+
+
+def row(seconds: list[float], **cell: Any) -> _levers_report.Row:
+    return {
+        "batch": 16,
+        "blocks": 2,
+        "placed": "last",
+        "wall": seconds,
+        "cpu": [2 * s for s in seconds],
+        **cell,
+    }
+
+
+def test_every_pack_size_trains_the_same_draws_of_random_blocks() -> None:
+    def trained(pack: int) -> Counter[tuple[str, ...]]:
+        packs = Cell(16, pack, 4, "random").packs()
+        return Counter(tuple(mask) for part in packs for mask in part.masks(NAMES))
+
+    alone = trained(1)
+    assert len(alone) == levers.DRAWS and all(len(set(mask)) == 4 for mask in alone)
+    assert trained(2) == trained(4) == trained(8) == alone
+    assert trained(32) == Counter(dict.fromkeys(alone, 4))
+
+
+def test_the_last_blocks_are_those_that_are_passed_last() -> None:
+    assert Cell(16, 3, 2).masks(NAMES) == [["image.7.fc1", "image.7.fc2"]] * 3
+    assert len(Cell(16, 4, 2).packs()) == 1
+
+
+def test_a_lever_is_how_many_times_less_it_takes_round_by_round() -> None:
+    seconds = {
+        (1, PLAIN): [12.0, 6.0],
+        (8, PLAIN): [6.0, 2.0],
+        (8, "prefix"): [3.0, 2.0],
+        (8, MEMORY): [1.0, 1.0],
+    }
+    rows = [row(s, pack=pack, way=way) for (pack, way), s in seconds.items()]
+    rows += [row([5.0, 5.0], pack=1, way=way) for way in ("prefix", MEMORY)]
+    found = {line["lever"]: line for line in _levers_report.lever_rows(rows, "pictures a second")}
+    assert found["pack of 8"]["times, wall"] == found["pack of 8"]["times, CPU"] == "2.5 (2 to 3)"
+    assert found["prefix, no memory"]["times, wall"] == "1.5 (1 to 2)"
+    assert found["prefix, memory"]["times, wall"] == "4 (2 to 6)"
+    assert found["all together"]["times, wall"] == "9 (6 to 12)"
+    assert (found["pack of 8"]["pictures a second before"], found["pack of 8"]["after"]) == ("0.111", "0.25")
+
+
+def test_the_slope_is_the_exponent_of_a_power_law() -> None:
+    sizes = (1, 2, 4, 8)
+    rows = [{"size": n, "cpu": [0.3 * n**1.5, 0.3 * n**1.5, 99.0], "wall": [float(n)]} for n in sizes]
+    assert _levers_report.slope(rows, "cpu") == pytest.approx((1.5, 0), abs=1e-6)
+    assert _levers_report.slope(rows, "wall")[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("placed", ["last", "random"])
+def test_the_ways_that_are_compared_train_the_same(placed: str) -> None:
+    model = levers.open_vit(32, pictures=32)
+    cell = Cell(16, 2, 3, placed)
+    losses, scores = [], []
+    for way in WAYS:
+        training = cell.training(model, levers.make_prefix(model, way))
+        assert [set(a) for a in training.learner.method.active_blocks()] == [
+            set(m) for m in cell.masks(model.names)
+        ]
+        losses.append(torch.stack([training.run_batches(2) for _ in range(2)]))
+        scores.append([member["id_accuracy"] for member in training.validate()])
+    assert not losses[0][0].allclose(losses[0][1])  # it learns
+    torch.testing.assert_close(losses, [losses[0]] * 3, rtol=1e-4, atol=1e-4)
+    assert scores == [scores[0]] * 3
+
+
+@pytest.mark.slow
+def test_a_part_is_measured_anew_and_the_others_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packs = [(pack, way) for pack in (1, 2) for way in WAYS]
+    before = [row([0.01 / pack], pack=pack, way=way) for pack, way in packs]
+    told = {"machine": "one core", "versions": {}, "command": "an earlier one", "rows": before}
+    (tmp_path / "levers.json").write_text(json.dumps({"tiny-clip": told}))
+    arguments = ["levers", "--only", "growth", "--small", "--rounds", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    levers.main()
+    assert (tmp_path / "levers.md").read_text() in capsys.readouterr().out
+    known = json.loads((tmp_path / "levers.json").read_text())
+    assert known["tiny-clip"] == told
+    measured = {(r["against"], r["size"], r["way"]): r for r in known["growth"]["rows"]}
+    assert all(len(r["cpu"]) == len(r["wall"]) == 2 and min(r["cpu"]) > 0 for r in measured.values())
+    # Four times the trials one by one cannot be cheaper than one.
+    few, many = (statistics.median(measured["trials", n, PLAIN]["cpu"]) for n in levers.SMALL.trials)
+    assert many > few
+    assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("levers", "growth"))
