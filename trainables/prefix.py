@@ -62,16 +62,14 @@ class Prefix:
 
     def _remember(self, known: "_Known", layer: int) -> None:
         nearest = max((other for other in known.inputs if other < layer), default=0)
-        step, images, parts = pictures_at_once(self._backbone), known.images, []
+        from_here = known.inputs[nearest] if nearest else known.images.pixels
+        rows = torch.arange(len(known.images), device=known.images.labels.device)
         room = self._limit - sum(other.bytes for other in self._known.values())
-        for first in range(0, len(images), step):
-            rows = torch.arange(first, min(first + step, len(images)), device=images.labels.device)
-            inputs = known.inputs[nearest][rows] if nearest else images.pixels[rows]
-            parts.append(self._run(Entry(nearest, inputs), layer))
-            if parts[0][0].nbytes * len(images) > room:
-                known.too_much.add(layer)
-                return
-        known.inputs[layer] = torch.cat(parts)
+        if self._run(Entry(nearest, from_here[rows[:1]]), layer).nbytes * len(rows) > room:
+            known.too_much.add(layer)
+            return
+        parts = rows.split(pictures_at_once(self._backbone))
+        known.inputs[layer] = torch.cat([self._run(Entry(nearest, from_here[part]), layer) for part in parts])
 
     def _run(self, entry: Entry, layer: int) -> Tensor:
         # What is remembered while measuring may be trained on later.
