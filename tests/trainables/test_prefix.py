@@ -146,7 +146,8 @@ def test_a_frozen_layer_is_run_once_for_a_set_and_not_at_all_where_it_is_remembe
     for _ in range(3):
         training.run_epoch()
     sets = (problem.task.train, problem.task.val, problem.probes[0].task.val)  # type: ignore[attr-defined]
-    assert sum(rows) == sum(map(len, sets))
+    # One picture of each set more, which tells how much there would be to remember.
+    assert sum(rows) == sum(len(images) + 1 for images in sets)
 
 
 def test_backward_ends_at_each_members_first_block(problem: Problem, make_space: MakeSpace) -> None:
