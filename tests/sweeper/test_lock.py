@@ -1,6 +1,7 @@
 """The lock, held by real processes and by a real PostgreSQL."""
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,8 @@ class Wire:
 
     def __exit__(self, *raised: object) -> None:
         for end in (self._listener, *(end for pair in self._ends for end in pair)):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # else a thread that reads from it keeps it open
             end.close()
 
     def cut(self) -> None:
@@ -69,9 +72,16 @@ class Wire:
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    with server() as running:
-        yield running
+def running() -> Iterator[Postgres]:
+    with server() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def postgres(running: Postgres) -> Postgres:
+    """A server that has noticed the end of all drivers of the test before."""
+    until(lambda: not sessions(running))
+    return running
 
 
 @pytest.fixture
@@ -190,9 +200,11 @@ def test_it_is_lost_when_another_driver_was_faster(
 ) -> None:
     slower = start(tmp_path / "here", postgres.url)
     assert said(slower) == "held"
+    slower.send_signal(signal.SIGSTOP)
     with postgres.connect() as connection:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", sessions(postgres))
     with only_driver("one", tmp_path / "there", postgres.url) as lock:
+        slower.send_signal(signal.SIGCONT)
         time.sleep(10)
         output, _ = slower.communicate()
         assert output.strip() == f"{REFUSED}, which has begun while the database was away"
