@@ -1,6 +1,5 @@
 """What happens at every report of a trial: the study is told, MLflow logs, the screen follows."""
 
-import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,11 +52,12 @@ class SweepCallback(Unsaved, tune.Callback):
             self._idle_since = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Opens an MLflow run for each member."""
+        """Opens an MLflow run for each member. Where no terminal shows the sweep, no record is made."""
         self._running.add(trial.trial_id)
         for member in trial.config["members"]:
-            self._tracker.start(member["key"], json.loads(member["space"]))
-        self._progress.update(self._study.record())
+            self._tracker.start(member["key"], member["space"])
+        if self._progress.live:
+            self._progress.update(self._study.record())
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from search_spaces import Budget, SpaceError, json_schema, load_space
+from search_spaces import SpaceError, json_schema, load_space
 from sweeper import remote
 from sweeper.errors import UserError
 from sweeper.options import (
@@ -96,6 +96,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     from sweeper.cost import confirmations, estimate
     from sweeper.fit import check_budget, check_fit
     from sweeper.progress import duration
+    from sweeper.report import words
     from trainables import open_problem
     from trainables.backbones import open_backbone
     from trainables.errors import MissingError, at
@@ -104,31 +105,25 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     with at("model"):
         outline = open_backbone(resolved["model"], weights=False)
     blocks = check_fit(loaded, outline)
-    console.print(loaded.to_yaml(), markup=False, highlight=False, soft_wrap=True)
-    asked = _asked(loaded.budget, check_budget(loaded, len(blocks)))
-    console.print(f"blocks: {len(blocks)}", f"budget: {asked}", sep="\n")
+    budget = check_budget(loaded, len(blocks))
+    say(
+        loaded.to_yaml(),
+        f"blocks: {len(blocks)}",
+        f"budget: {words.budget_of(loaded.budget, budget, len(blocks))}",
+        f"mode: {words.mode(loaded.budget.mode, budget)}",
+    )
     try:
         cost = estimate(open_problem(_without_downloads(resolved)), loaded)
     except MissingError as missing:
-        console.print(
-            "not on this machine yet, so `run` would refuse:", missing, sep="\n", markup=False, soft_wrap=True
-        )
+        say("not on this machine yet, so `run` would refuse:", missing)
         return
     runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):
         runs += f" and {again} confirmations"
-    console.print(
+    say(
         f"cost: about {duration(cost.trial)} a trial, {duration(cost.sweep)} for {runs}, "
         f"{cost.at_once} at a time on this machine"
     )
-
-
-def _asked(budget: Budget, blocks: int) -> str:
-    """What a budget of so many blocks asks of a trial."""
-    if budget.mode != "search":
-        return f"{blocks} in every trial, by mode {budget.mode}"
-    give = f", give or take {budget.tolerance}" if budget.tolerance else ""
-    return f"{budget.rule.replace('_', ' ')} {blocks}{give}"
 
 
 @app.command()
@@ -206,7 +201,7 @@ def export(
     from sweeper.export import export as write
 
     chosen = write(name, trial, to, form, storage)
-    console.print(f"exported {chosen.key} as {form}: {to}", markup=False, highlight=False, soft_wrap=True)
+    say(f"exported {chosen.key} as {form}: {to}")
 
 
 @app.command()
@@ -234,7 +229,7 @@ def ui(
 
     uri = tracking_uri()
     if uri.startswith("http"):
-        console.print(f"MLflow serves its UI at {uri}", markup=False)
+        say(f"MLflow serves its UI at {uri}")
         return
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     arguments = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
@@ -282,18 +277,15 @@ def _finish(name: str, address: str | None, storage: str | None, go: Callable[..
     try:
         outcome = go(runner, runner.Surroundings(whereabouts(address), storage, console))
     except KeyboardInterrupt:
-        console.print(f"\nstopped; go on with: python -m sweeper resume {name}", markup=False)
+        say(f"\nstopped; go on with: python -m sweeper resume {name}")
         raise typer.Exit(INTERRUPTED) from None
     _show(front_table(outcome.record))
     if outcome.reproduce:
-        console.print(
-            f"recommended: train it again with\n  {outcome.reproduce}", markup=False, soft_wrap=True
-        )
-    console.print(f"report: {outcome.page}", markup=False, highlight=False, soft_wrap=True)
-    console.print("compare the trials in MLflow: python -m sweeper ui", markup=False)
+        say(f"recommended: train it again with\n  {outcome.reproduce}")
+    say(f"report: {outcome.page}", "compare the trials in MLflow: python -m sweeper ui")
     if not any(trial.state == "complete" for trial in outcome.record.trials):
-        console.print("every trial failed; the report and MLflow have the reasons")
+        say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)
     if not outcome.record.front:
-        console.print(f"no trial met the budget of {outcome.record.budget} blocks")
+        say(f"no trial met the budget of {outcome.record.budget} blocks")
         raise typer.Exit(NO_TRIAL_MET_THE_BUDGET)

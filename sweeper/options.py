@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sweeper import screen
+
 console = Console()
 
 SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
@@ -42,6 +44,6 @@ Server = Annotated[
 ]
 
 
-def say(text: object) -> None:
-    """Prints a line as it is, however long."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+def say(*lines: object) -> None:
+    """Prints lines to the console that all commands share."""
+    screen.say(console, *lines)

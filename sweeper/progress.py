@@ -9,44 +9,50 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from sweeper import screen
 from sweeper.confirm import pending
 from sweeper.records import SweepRecord, TrialRecord
 
 
 class Progress:
-    """A live table of the trials under way and of the front; plain lines where there is no terminal."""
+    """A live table of the trials under way and of the front; plain lines where there is no terminal.
+
+    Attributes:
+        live: whether there is a terminal, which shows also what has only begun.
+    """
 
     def __init__(self, console: Console, record: SweepRecord) -> None:
         self._console = console
         self._started = time.monotonic()
-        self._ended_before = _ended(record)
+        self._ended = self._ended_before = _ended(record)
         self._record = record
+        self.live = console.is_terminal
         # What is shown is made when the screen is drawn, not at every report.
-        live = Live(get_renderable=self._shown, console=console, transient=True, refresh_per_second=2)
-        self._live = live if console.is_terminal else None
+        self._table = Live(get_renderable=self._shown, console=console, transient=True, refresh_per_second=2)
 
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
+        if self.live:
+            self._table.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live:
-            self._live.stop()
+        if self.live:
+            self._table.stop()
 
     def update(self, record: SweepRecord, report: dict[str, Any] | None = None) -> None:
         """Shows the sweep as it is now; ``report`` is the one that has just come in."""
         self._record = record
-        if self._live is None and report is not None and report["state"] != "running":
-            self._console.print(
-                f"{_line(record, report)} · {self._pace(record)}", highlight=False, soft_wrap=True
-            )
+        if report is None or report["state"] == "running":
+            return
+        self._ended += 1
+        if not self.live:
+            self.say(f"{_line(record, record.run(report['key']))} · {self._pace(record)}")
 
     def say(self, sentence: str) -> None:
-        """Tells a person what is waited for."""
-        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        """Tells a person something, above the table."""
+        screen.say(self._console, sentence)
 
     def _shown(self) -> Group:
         record = self._record
@@ -54,13 +60,13 @@ class Progress:
 
     def _pace(self, record: SweepRecord) -> str:
         """Trials done, rate and time left."""
-        ended, total = _ended(record), _total(record)
-        text = f"{ended}/{total} done, {len(record.front)} on the front"
-        here = ended - self._ended_before
+        total = _total(record)
+        text = f"{self._ended}/{total} done, {len(record.front)} on the front"
+        here = self._ended - self._ended_before
         if here == 0:
             return text
         per_trial = (time.monotonic() - self._started) / here
-        return f"{text}, {60 / per_trial:.1f} a minute, {duration(per_trial * (total - ended))} left"
+        return f"{text}, {60 / per_trial:.1f} a minute, {duration(per_trial * (total - self._ended))} left"
 
 
 def _ended(record: SweepRecord) -> int:
@@ -100,8 +106,7 @@ def _figures(trial: TrialRecord, blocks: int) -> tuple[str, str, str]:
     )
 
 
-def _line(record: SweepRecord, report: dict[str, Any]) -> str:
-    trial = next(run for run in record.runs if run.key == report["key"])
+def _line(record: SweepRecord, trial: TrialRecord) -> str:
     if trial.state in ("failed", "pruned"):
         return f"{trial.key} {trial.state}: {trial.reason}"
     accuracy, forgetting, active = _figures(trial, len(record.blocks))

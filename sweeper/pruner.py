@@ -45,33 +45,39 @@ class Pruner(Unsaved, tune.Stopper):
         """Whether no member of the pack is running any more."""
         reports = [report for report in result["members"] if self._study.under_way(report["key"])]
         trials = [report for report in reports if report["key"].startswith("trial-")]
-        rungs = self._study.rungs()
         for report in trials:
-            report["rungs"] = self._reached(report, rungs[report["key"]])
-            rungs[report["key"]].update(report["rungs"])
-        for report in trials:
-            _judge(report, [others for key, others in rungs.items() if key != report["key"]])
+            report["rungs"] = self._passed(report)
+        if any(report["rungs"] for report in trials):
+            self._judge_all(trials)
         return all(report["state"] != "running" for report in reports)
 
     def stop_all(self) -> bool:
         """The sweep is never stopped as a whole."""
         return False
 
-    def _reached(self, report: Report, judged: Mapping[int, Objectives]) -> dict[int, Objectives]:
-        """The rungs to judge: those of a report that lie inside the budget, from the last one on.
-
-        The first report after an interruption has all epochs again. The last rung that was noted is judged
-        once more, for the driver may have ended before it told Optuna.
-        """
-        last = max(judged, default=0)
+    def _passed(self, report: Report) -> dict[int, Objectives]:
+        """The rungs of a report that lie inside the budget."""
         epochs = report["epochs"] if report["state"] == "running" else report["epochs"][:-1]
         return {
             int(epoch["epoch"]): (epoch["id_accuracy"], epoch["forgetting"])
             for epoch in epochs
-            if is_rung(int(epoch["epoch"]))
-            and epoch["epoch"] >= last
-            and self._study.inside(int(epoch["active_blocks"]))
+            if is_rung(int(epoch["epoch"])) and self._study.inside(int(epoch["active_blocks"]))
         }
+
+    def _judge_all(self, trials: Sequence[dict[str, Any]]) -> None:
+        """Judges reports at their rungs, from the last one that was noted on.
+
+        The first report after an interruption has all epochs again. The last rung that was noted is judged
+        once more, for the driver may have ended before it told Optuna.
+        """
+        rungs = self._study.rungs()
+        for report in trials:
+            own = rungs[report["key"]]
+            last = max(own, default=0)
+            report["rungs"] = {epoch: worth for epoch, worth in report["rungs"].items() if epoch >= last}
+            own.update(report["rungs"])
+        for report in trials:
+            _judge(report, [others for key, others in rungs.items() if key != report["key"]])
 
 
 def _judge(report: dict[str, Any], others: Sequence[Mapping[int, Objectives]]) -> None:

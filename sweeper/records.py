@@ -90,6 +90,13 @@ class SweepRecord:
     mode: BudgetMode = "search"
     tolerance: int = 0
 
+    def run(self, key: str) -> TrialRecord:
+        """The run with that key; at one look if it is a trial's, of which there are many."""
+        role, _, number = key.partition("-")
+        if role == "trial":
+            return self.trials[int(number)]
+        return next(run for run in (*self.baselines, *self.confirmations) if run.key == key)
+
     @property
     def runs(self) -> tuple[TrialRecord, ...]:
         """Everything that is trained."""

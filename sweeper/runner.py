@@ -1,5 +1,6 @@
 """Runs a sweep: opens the study, the tracker and the tuner, and ends with the report."""
 
+import gc
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from sweeper.progress import Progress
 from sweeper.pruner import Pruner
 from sweeper.reference import known_reference
 from sweeper.results import checked, is_there, publish
+from sweeper.screen import say
 from sweeper.searcher import PackSearcher
 from sweeper.storage import mend_journal, open_storage
 from sweeper.study import SweepStudy, open_study
@@ -40,6 +42,8 @@ from trainables.training import measure_reference
 
 # A trial whose process dies (not one that raises) is tried this many times more, from its checkpoint.
 _RETRIES = 2
+# Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
+PACKS_A_RUN = 500
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Surroundings:
 
     def say(self, sentence: str) -> None:
         """Tells a person what is waited for."""
-        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        say(self.console, sentence)
 
 
 def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
@@ -182,12 +186,13 @@ def _run(
         status = "FINISHED"
     finally:
         # What another driver has taken over is its own to write down.
-        if not watch.lock.lost:
-            outcome = write_outcome(study, folder)
-            artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
-            if study.results:
-                _publish(artifacts, folder.kept(study.results))
-            tracker.close(outcome.record, status, artifacts)
+        if watch.lock.lost:
+            raise UserError(watch.lock.lost)
+        outcome = write_outcome(study, folder)
+        artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
+        if study.results:
+            _publish(artifacts, folder.kept(study.results))
+        tracker.close(outcome.record, status, artifacts)
     return outcome
 
 
@@ -221,28 +226,36 @@ def train(
         check: called where nothing is half done; may raise to end the sweep.
     """
     searcher = PackSearcher(study, folder)
-    here = around.cluster == LOCAL
-    with Progress(around.console, study.record()) as progress, tempfile.TemporaryDirectory() as scratch:
-        tune.Tuner(
-            tune.with_resources(trainable, _tune_names(asked(study.space))),
-            tune_config=TuneConfig(
-                search_alg=searcher,
-                num_samples=-1,
-                # On a cluster one pack more than there is room for waits, so that a new node gets it.
-                max_concurrent_trials=slots(study.space) if here else None,
-                reuse_actors=True,
-            ),
-            run_config=RunConfig(
-                name="tune",
-                storage_path=scratch,
-                verbose=0,
-                stop=Pruner(study) if study.space.search.prune else None,
-                callbacks=[SweepCallback(study, searcher, tracker, progress, check)],
-                # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
-                checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-                failure_config=FailureConfig(max_failures=_RETRIES),
-            ),
-        ).fit()
+    tune_config = TuneConfig(
+        search_alg=searcher,
+        num_samples=PACKS_A_RUN,
+        # On a cluster one pack more than there is room for waits, so that a new node gets it.
+        max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
+        reuse_actors=True,
+    )
+    with Progress(around.console, study.record()) as progress:
+        callback = SweepCallback(study, searcher, tracker, progress, check)
+        while not searcher.finished:
+            with tempfile.TemporaryDirectory() as scratch:
+                tune.Tuner(
+                    tune.with_resources(trainable, _tune_names(asked(study.space))),
+                    tune_config=tune_config,
+                    run_config=_run_config(study, callback, scratch),
+                ).fit()
+            gc.collect()  # what Tune leaves behind refers to itself
+
+
+def _run_config(study: SweepStudy, callback: SweepCallback, scratch: str) -> RunConfig:
+    return RunConfig(
+        name="tune",
+        storage_path=scratch,
+        verbose=0,
+        stop=Pruner(study) if study.space.search.prune else None,
+        callbacks=[callback],
+        # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+        failure_config=FailureConfig(max_failures=_RETRIES),
+    )
 
 
 def _tune_names(resources: Mapping[str, float]) -> dict[str, float]:

@@ -21,7 +21,7 @@ _PARAMS, _METRICS = 100, 800
 _PAGE = 500
 
 
-@dataclass
+@dataclass(slots=True)
 class Known:
     """A run that is in MLflow.
 

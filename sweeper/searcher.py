@@ -18,6 +18,9 @@ class PackSearcher(Unsaved, Searcher):
     A Tune trial is one pack. What was interrupted goes on alone, since pack members share their epochs.
     Results are told to the study by the sweep's callback, which hears of them before the next pack is
     asked for.
+
+    Attributes:
+        finished: whether there is no pack left to hand out, and none that may come back.
     """
 
     def __init__(self, study: SweepStudy, folder: SweepFolder) -> None:
@@ -26,13 +29,15 @@ class PackSearcher(Unsaved, Searcher):
         self._folder = folder
         self._waiting = deque([job] for job in study.interrupted())
         self._out: dict[str, Job] = {}
+        self.finished = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack, or ``FINISHED``; None if more may come of what is under way: ask again later."""
         self._out = {key: job for key, job in self._out.items() if self._study.under_way(key)}
         jobs = self._next_pack()
         if not jobs:
-            return None if self._out else str(Searcher.FINISHED)
+            self.finished = not self._out
+            return str(Searcher.FINISHED) if self.finished else None
         self._out |= {job.key: job for job in jobs}
         return {"members": [self._member(job) for job in jobs]}
 

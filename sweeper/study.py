@@ -168,7 +168,9 @@ class SweepStudy:
         """
         if len(self._frozen("trial")) >= self.asked:
             return None
-        return self._job("trial", self._studies["trial"].ask().number)
+        # No trial ever waits here, and `Study.ask` would look through all of them for one that does.
+        trial_id = self._storage.create_new_trial(self._storage.get_study_id_from_name(self.name))
+        return self._job("trial", self._storage.get_trial_number_from_id(trial_id))
 
     @property
     def awaits_confirmation(self) -> bool:

@@ -114,7 +114,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
         ("model", words.model(record)),
         ("ID task", words.task(record)),
         ("budget", words.budget(record)),
-        ("mode", words.mode(record)),
+        ("mode", words.mode(record.mode, record.budget)),
         ("progress", words.counts(record)),
     ]
 

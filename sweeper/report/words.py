@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from search_spaces import Budget, BudgetMode
 from sweeper.confidence import Interval
 from sweeper.records import SweepRecord, TrialRecord
 
@@ -59,26 +60,30 @@ def short(names: Sequence[str]) -> list[str]:
 
 
 def budget(record: SweepRecord) -> str:
-    """The budget as a phrase: ``at most 2 of 32 blocks (6.25 %)``.
+    """A sweep's budget, as `budget_of` puts it."""
+    return budget_of(record, record.budget, len(record.blocks))
+
+
+def budget_of(meant: SweepRecord | Budget, count: int, total: int) -> str:
+    """A budget of so many blocks, meant as its rule and tolerance say: ``at most 2 of 32 blocks (6.25 %)``.
 
     With a tolerance: ``exactly 2 of 32 blocks, give or take 1 (3.125 to 9.375 %)``.
     """
-    rule = {"at_most": "at most", "exactly": "exactly"}[record.rule]
-    near = f", give or take {record.tolerance}" if record.tolerance else ""
-    counts = sorted({record.budget - record.tolerance, record.budget + record.tolerance})
-    total = len(record.blocks)
+    rule = {"at_most": "at most", "exactly": "exactly"}[meant.rule]
+    near = f", give or take {meant.tolerance}" if meant.tolerance else ""
+    counts = sorted({count - meant.tolerance, count + meant.tolerance})
     share = f" ({' to '.join(f'{100 * count / total:.4g}' for count in counts)} %)" if total else ""
-    return f"{rule} {record.budget} of {total} blocks{near}{share}"
+    return f"{rule} {count} of {total} blocks{near}{share}"
 
 
-def mode(record: SweepRecord) -> str:
-    """How the budget is met, as a phrase: ``controlled: each trial closes blocks until 2 are open``."""
-    count = f"{record.budget} {'is' if record.budget == 1 else 'are'} open"
+def mode(chosen: BudgetMode, count: int) -> str:
+    """How a budget of so many blocks is met: ``controlled: each trial closes blocks until 2 are open``."""
+    open_blocks = f"{count} {'is' if count == 1 else 'are'} open"
     return {
         "search": "search: a trial that misses it is left off the front",
-        "controlled": f"controlled: each trial closes blocks until {count}",
+        "controlled": f"controlled: each trial closes blocks until {open_blocks}",
         "mask": "mask: the search chooses which blocks are open",
-    }[record.mode]
+    }[chosen]
 
 
 def closing(record: SweepRecord) -> dict[str, str]:

@@ -11,12 +11,12 @@ from sweeper.fit import check_budget
 
 SPACES = REPOSITORY / "spaces"
 BLOCKS = {
-    "clip_lambda": (32, "at most 2"),
-    "clip_budget": (32, "2 in every trial, by mode controlled"),
-    "dino_lambda": (32, "at most 2"),
-    "clip_vit_b16_imagenet": (96, "at most 6"),
-    "dino_vit_b16_cifar100": (48, "at most 3"),
-    "pacs_sketch": (48, "at most 3"),
+    "clip_lambda": (32, "at most 2 of 32 blocks (6.25 %)"),
+    "clip_budget": (32, "at most 2 of 32 blocks (6.25 %)"),
+    "dino_lambda": (32, "at most 2 of 32 blocks (6.25 %)"),
+    "clip_vit_b16_imagenet": (96, "at most 6 of 96 blocks (6.25 %)"),
+    "dino_vit_b16_cifar100": (48, "at most 3 of 48 blocks (6.25 %)"),
+    "pacs_sketch": (48, "at most 3 of 48 blocks (6.25 %)"),
 }
 AWAY = ("clip_vit_b16_imagenet", "dino_vit_b16_cifar100", "pacs_sketch")
 

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -60,7 +61,7 @@ def study(tmp_path: Path) -> SweepStudy:
 def begin(study: SweepStudy, tracker: Tracker) -> Job:
     job = study.next_trial()
     assert job is not None
-    tracker.start(job.key, job.space.dump())
+    tracker.start(job.key, json.dumps(job.space.dump()))
     return job
 
 
@@ -131,7 +132,7 @@ def test_a_run_of_a_baseline_has_its_own_values(client: MlflowClient, tmp_path: 
     tracker = Tracker(OVER_RATES)
     first, second = study.next_baseline(), study.next_baseline()
     assert first is not None and second is not None
-    tracker.start(first.key, first.space.dump())
+    tracker.start(first.key, json.dumps(first.space.dump()))
     report(first, tracker, study)
     told = {"key": second.key, "state": "complete", "metrics": EPOCHS[-1] | {"active_blocks": 2}}
     study.tell(told | {"active": (), "reason": None})
@@ -184,7 +185,7 @@ def test_a_confirmation_is_a_nested_run_with_its_own_seed(client: MlflowClient, 
     report(begin(study, tracker), tracker, study)
     seen, unseen = study.next_confirmation(), study.next_confirmation()
     assert seen is not None and unseen is not None
-    tracker.start(seen.key, seen.space.dump())
+    tracker.start(seen.key, json.dumps(seen.space.dump()))
     report(seen, tracker, study)
     metrics = EPOCHS[-1] | {"active_blocks": 2}
     study.tell({"key": unseen.key, "state": "complete", "metrics": metrics, "active": (), "reason": None})
@@ -229,7 +230,7 @@ def test_what_a_killed_driver_had_not_written_is_made_good(client: MlflowClient,
 
     after = Tracker(SPACE)
     after.reconcile(study.record(), lambda key: EPOCHS)
-    after.start(under_way.key, under_way.space.dump())
+    after.start(under_way.key, json.dumps(under_way.space.dump()))
     report(under_way, after, study)
     after.close(study.record(), "FINISHED", {})
 

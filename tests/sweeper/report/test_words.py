@@ -14,11 +14,11 @@ def test_budget(whole: SweepRecord) -> None:
     assert words.budget(near) == "exactly 2 of 32 blocks, give or take 1 (3.125 to 9.375 %)"
 
 
-def test_mode(whole: SweepRecord) -> None:
-    assert words.mode(whole).startswith("search: ")
-    assert words.mode(replace(whole, mode="controlled")).endswith("closes blocks until 2 are open")
-    assert words.mode(replace(whole, mode="controlled", budget=1)).endswith("closes blocks until 1 is open")
-    assert words.mode(replace(whole, mode="mask")).startswith("mask: ")
+def test_mode() -> None:
+    assert words.mode("search", 2).startswith("search: ")
+    assert words.mode("controlled", 2).endswith("closes blocks until 2 are open")
+    assert words.mode("controlled", 1).endswith("closes blocks until 1 is open")
+    assert words.mode("mask", 2).startswith("mask: ")
 
 
 def test_blocks_are_named_without_a_tower_that_all_share(whole: SweepRecord) -> None:
