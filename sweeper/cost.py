@@ -14,7 +14,7 @@ _STEPS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds on this machine, without what packs save.
+    """Seconds on this machine, without what packs save, and without the tests of WiSE-FT's mixtures.
 
     Attributes:
         trial: of one trial.
@@ -30,7 +30,8 @@ def estimate(problem: Problem, space: Space) -> Cost:
     """Times some training steps and one validation, and multiplies."""
     training = Training(problem, [space.dump()])
     training.run_batches(1)
-    step = _seconds(lambda: training.run_batches(min(_STEPS, training.batches))) / _STEPS
+    steps = min(_STEPS, training.batches)
+    step = _seconds(lambda: training.run_batches(steps)) / steps
     validation = _seconds(training.validate)
     trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
     at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
