@@ -27,14 +27,14 @@ from rich.console import Console
 
 from benchmarks._do_nothing import BLOCKS, REFERENCE, DoNothing, PlainDoNothing, report
 from search_spaces import Space, load_space
-from sweeper.cluster import LOCAL, cluster
-from sweeper.folders import SweepFolder
-from sweeper.progress import sweep_line
+from sweeper.driver.cluster import LOCAL, cluster
+from sweeper.driver.progress import sweep_line
+from sweeper.driver.runner import Surroundings, train
 from sweeper.report import write_report
-from sweeper.runner import Surroundings, train
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy, open_study
-from sweeper.tracking import Tracker, tracking_uri
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.tracking.tracker import Tracker, tracking_uri
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 SAMPLERS = ("random", "tpe", "budget")

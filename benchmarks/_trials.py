@@ -11,7 +11,7 @@ import optuna
 import torch
 
 from search_spaces import Space, load_space, suggest
-from sweeper.samplers import make_sampler
+from sweeper.search.samplers import make_sampler
 from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
 from trainables.training import Training, best_device, measure_reference

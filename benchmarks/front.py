@@ -40,10 +40,10 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 from benchmarks._trials import RESULTS, markdown
-from sweeper.front import REFERENCE_POINT
-from sweeper.records import TrialRecord
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.front import REFERENCE_POINT
+from sweeper.study.records import TrialRecord
+from sweeper.study.sweep_study import SweepStudy
 
 REPOSITORY = Path(__file__).parents[1]
 SPACE = REPOSITORY / "spaces" / "clip_lambda.yaml"

@@ -2,7 +2,7 @@
 
 Aim: under 10 % of the default sweep, spaces/clip_lambda.yaml with 32 trials.
 
-Method: the sweep runs in a process of its own as `python -m sweeper run` runs it, by `sweeper.runner.start`
+Method: the sweep runs in a process of its own as `python -m sweeper run` runs it, by `runner.start`,
 in an empty folder. Nothing in the product knows of the measurement: the functions that runner.py calls one
 after the other are wrapped here, and so are those that its trainable calls in the actors. Time before and
 after the trials is the driver's. While trials are under way there is room for so many packs side by side, and
@@ -37,12 +37,12 @@ from rich.console import Console
 from benchmarks._results import command, heading, machine, run_apart, spread, written
 from benchmarks._trials import RESULTS
 from search_spaces import load_space
-from sweeper import runner
-from sweeper.callback import SweepCallback
-from sweeper.cluster import LOCAL, slots
-from sweeper.searcher import PackSearcher
-from sweeper.study import SweepStudy
-from sweeper.tracking import Tracker
+from sweeper.driver import runner
+from sweeper.driver.callback import SweepCallback
+from sweeper.driver.cluster import LOCAL, slots
+from sweeper.driver.searcher import PackSearcher
+from sweeper.study.sweep_study import SweepStudy
+from sweeper.tracking.tracker import Tracker
 from trainables import checkpoint
 from trainables.fine_tune import FineTune
 from trainables.learner import Learner

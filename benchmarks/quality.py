@@ -27,7 +27,7 @@ import optuna
 
 from benchmarks._trials import RESULTS, Bench, Row, Searched, markdown, read_csv, write_csv
 from search_spaces import load_space
-from sweeper.confidence import interval, welch
+from sweeper.report.confidence import interval, welch
 
 RANK, SEARCHED = 8, 6
 WAYS = ("controlled", "random", "largest", "last", "search")

@@ -12,9 +12,8 @@ import typer
 from rich.console import Console
 
 from search_spaces import SpaceError, json_schema, load_space
-from sweeper import remote
-from sweeper.errors import UserError
-from sweeper.options import (
+from sweeper.commands import remote
+from sweeper.commands.options import (
     Address,
     Name,
     Rename,
@@ -27,11 +26,12 @@ from sweeper.options import (
     console,
     say,
 )
+from sweeper.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sweeper.outcome import Outcome
+    from sweeper.driver.outcome import Outcome
 
 app = typer.Typer(
     name="sweeper",
@@ -93,9 +93,9 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
-    from sweeper.cost import confirmations, estimate
-    from sweeper.fit import check_budget, check_fit
-    from sweeper.progress import duration
+    from sweeper.commands.cost import confirmations, estimate
+    from sweeper.driver.fit import check_budget, check_fit
+    from sweeper.driver.progress import duration
     from sweeper.report import words
     from trainables import open_problem
     from trainables.backbones import open_backbone
@@ -137,10 +137,10 @@ def list_(storage: Storage = None, server: Server = None) -> None:
     """Show the sweeps in this working directory, or all of a storage."""
     if server:
         return remote.list_(server)
-    from sweeper.folders import SweepFolder, names
-    from sweeper.progress import sweep_line
-    from sweeper.storage import open_storage
-    from sweeper.study import SweepStudy, open_study
+    from sweeper.driver.progress import sweep_line
+    from sweeper.storage.folders import SweepFolder, names
+    from sweeper.storage.optuna_storage import open_storage
+    from sweeper.study.sweep_study import SweepStudy, open_study
 
     for name in SweepStudy.names(open_storage(storage, Path())) if storage else names():
         try:
@@ -154,10 +154,10 @@ def status(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Show how far a sweep is and its front."""
     if server:
         return remote.status(name, server)
-    from sweeper.folders import SweepFolder
-    from sweeper.progress import sweep_line, under_way
+    from sweeper.driver.progress import sweep_line, under_way
     from sweeper.report import front_table
-    from sweeper.study import open_study
+    from sweeper.storage.folders import SweepFolder
+    from sweeper.study.sweep_study import open_study
 
     record = open_study(name, SweepFolder(name).storage(storage)).record()
     say(sweep_line(record))
@@ -171,9 +171,9 @@ def report(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Write a sweep's report again, also while it runs."""
     if server:
         return remote.report(name, server)
-    from sweeper.folders import SweepFolder
-    from sweeper.outcome import write_outcome
-    from sweeper.study import open_study
+    from sweeper.driver.outcome import write_outcome
+    from sweeper.storage.folders import SweepFolder
+    from sweeper.study.sweep_study import open_study
 
     folder = SweepFolder(name)
     outcome = write_outcome(open_study(name, folder.storage(storage)), folder)
@@ -198,7 +198,7 @@ def export(
     storage: Storage = None,
 ) -> None:
     """Take a trained model away."""
-    from sweeper.export import export as write
+    from sweeper.commands.export import export as write
 
     chosen = write(name, trial, to, form, storage)
     say(f"exported {chosen.key} as {form}: {to}")
@@ -214,7 +214,7 @@ def evaluate(
 ) -> None:
     """Measure a model on the data of a space, before and after its training."""
     loaded = load_space(space, set_)
-    from sweeper.evaluate import evaluation_table
+    from sweeper.commands.evaluate import evaluation_table
 
     _show(evaluation_table(path, loaded))
 
@@ -225,7 +225,7 @@ def ui(
     port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
 ) -> None:
     """Open the MLflow UI on the sweeps of this working directory."""
-    from sweeper.tracking import tracking_uri
+    from sweeper.tracking.tracker import tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):
@@ -270,8 +270,8 @@ def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:
 
 def _finish(name: str, address: str | None, storage: str | None, go: Callable[..., "Outcome"]) -> None:
     """Runs a sweep, then says what came out, or how to go on."""
-    from sweeper import runner
-    from sweeper.cluster import whereabouts
+    from sweeper.driver import runner
+    from sweeper.driver.cluster import whereabouts
     from sweeper.report import front_table
 
     try:

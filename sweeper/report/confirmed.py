@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.confidence import OBJECTIVES, Comparison, Interval, comparisons, interval
-from sweeper.front import has_objectives
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
+from sweeper.report.confidence import OBJECTIVES, Comparison, Interval, comparisons, interval
+from sweeper.study.front import has_objectives
+from sweeper.study.records import SweepRecord, TrialRecord
 
 _SHOWN = {"id_accuracy": ("ID accuracy", "%"), "forgetting": ("forgetting", "pp")}
 

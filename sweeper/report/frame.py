@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.confirmed import confirmed
+from sweeper.study.records import SweepRecord, TrialRecord
 
 #: What is told of a confirmed trial: the objectives and the count on validation, then test splits.
 MEASURED = (

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.front import has_objectives
-from sweeper.records import TrialRecord
+from sweeper.study.front import has_objectives
+from sweeper.study.records import TrialRecord
 
 #: Percentage points of ID accuracy that a run may lack and still be chosen for forgetting less.
 NEAR = 1.0

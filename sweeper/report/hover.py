@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from html import escape
 
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.points import Mean
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def of_run(record: SweepRecord, row: TrialRecord, whole: bool = True) -> str:

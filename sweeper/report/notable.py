@@ -2,7 +2,7 @@
 
 import math
 
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.study.records import SweepRecord, TrialRecord
 
 #: Trials in the table, and points of which the plot tells all. The files beside the page have every trial.
 MOST = 1000

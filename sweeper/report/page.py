@@ -10,8 +10,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sweeper.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
@@ -29,6 +27,8 @@ from sweeper.report.rows import (
     probe_names,
     rows,
 )
+from sweeper.study.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def page(record: SweepRecord, recommended_command: str | None = None) -> str:

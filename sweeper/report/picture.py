@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import points as on_plot
 from sweeper.report import words
 from sweeper.report.labels import LONGEST, Box, Spot, names
+from sweeper.study.records import SweepRecord, TrialRecord
 
 _DPI = 160
 

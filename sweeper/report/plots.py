@@ -6,12 +6,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from sweeper.front import hypervolume_history, number
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import hover
 from sweeper.report import points as on_plot
 from sweeper.report.labels import LONGEST, Box, Spot, names
 from sweeper.report.notable import MOST, notable
+from sweeper.study.front import hypervolume_history, number
+from sweeper.study.records import SweepRecord, TrialRecord
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 #: About what the axes of the front span on a page of usual width, in pixels.

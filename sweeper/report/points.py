@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sweeper.confidence import Interval
-from sweeper.front import has_objectives, on_front, recommended
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report.confidence import Interval
 from sweeper.report.confirmed import Confirmed, confirmed
 from sweeper.report.groups import groups
+from sweeper.study.front import has_objectives, on_front, recommended
+from sweeper.study.records import SweepRecord, TrialRecord
 
 FRONT, FEASIBLE, OUTSIDE = "#1b5e9e", "#6fa3d2", "#a9adb3"
 PRE_TRAINED, KNEE = "#1f2328", "#c2185b"

@@ -5,14 +5,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sweeper.confidence import Interval
-from sweeper.front import on_front, recommended
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
+from sweeper.report.confidence import Interval
 from sweeper.report.confirmed import Confirmed, confirmed
 from sweeper.report.frame import parameter_names
 from sweeper.report.groups import groups
 from sweeper.report.notable import notable
+from sweeper.study.front import on_front, recommended
+from sweeper.study.records import SweepRecord, TrialRecord
 
 Of = TypeVar("Of")
 

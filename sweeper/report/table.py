@@ -6,11 +6,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.front import on_front, recommended
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import words
 from sweeper.report.frame import parameter_names
 from sweeper.report.groups import Group, groups
+from sweeper.study.front import on_front, recommended
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def front_table(record: SweepRecord) -> Table:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from search_spaces import Budget, BudgetMode
-from sweeper.confidence import Interval
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.report.confidence import Interval
+from sweeper.study.records import SweepRecord, TrialRecord
 
 UNKNOWN = "\N{EN DASH}"
 

@@ -9,11 +9,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from sweeper.front import REFERENCE_POINT, hypervolume, on_front, recommended
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report.frame import confirmed_frame, curves_frame, trials_frame
 from sweeper.report.page import page
 from sweeper.report.picture import front_png
+from sweeper.study.front import REFERENCE_POINT, hypervolume, on_front, recommended
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:

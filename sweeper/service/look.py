@@ -9,7 +9,6 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 
 from search_spaces.messages import NAME_RULE
 from search_spaces.part import Name
-from sweeper.records import SweepRecord
 from sweeper.report import trials_frame
 from sweeper.service import views
 from sweeper.service.answers import UNCHANGED, UNKNOWN, answer, content, problems, tagged
@@ -17,6 +16,7 @@ from sweeper.service.desk import Desk
 from sweeper.service.errors import Problem, ServiceError
 from sweeper.service.models import Front, Health, Sweep, Sweeps
 from sweeper.service.reports import FILES
+from sweeper.study.records import SweepRecord
 
 Known = Annotated[Name, InPath(description=f"name of a sweep: {NAME_RULE}", examples=["clip_lambda"])]
 

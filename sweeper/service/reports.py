@@ -4,10 +4,10 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.folders import SweepFolder
-from sweeper.outcome import write_outcome
+from sweeper.driver.outcome import write_outcome
 from sweeper.service.errors import ServiceError
 from sweeper.service.store import Snapshot
+from sweeper.storage.folders import SweepFolder
 
 #: What a report may consist of.
 FILES = (

@@ -9,13 +9,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from sqlalchemy.exc import SQLAlchemyError
 
-from sweeper import folders
 from sweeper.errors import UserError
-from sweeper.folders import SweepFolder
-from sweeper.records import SweepRecord
 from sweeper.service.errors import ServiceError
-from sweeper.storage import open_storage, shown
-from sweeper.study import SweepStudy
+from sweeper.storage import folders
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage, shown
+from sweeper.study.records import SweepRecord
+from sweeper.study.sweep_study import SweepStudy
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from benchmarks import front
-from sweeper.front import hypervolume_history
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.study.front import hypervolume_history
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def rows(*trials: tuple[str, float, float, float, int]) -> pd.DataFrame:

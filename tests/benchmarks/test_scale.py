@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from benchmarks import _do_nothing, scale
 from benchmarks._scale_runs import fill, space
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy
 
 
 def test_the_pace_is_that_between_the_ends() -> None:

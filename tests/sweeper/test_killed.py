@@ -17,8 +17,8 @@ import pytest
 from mlflow import MlflowClient
 from workplace import Workplace, run_arguments, runs, trials
 
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy
 
 KILLS, TRIALS = 20, 14
 
@@ -28,7 +28,7 @@ SEQUENCE = (f"search.trials={TRIALS}", "resources.cpus_per_trial=2", "baselines=
 # Imports once what every driver needs, and forks a driver for each command line that it reads.
 _NURSERY = """
 import os, sys
-import sweeper.runner
+import sweeper.driver.runner
 from sweeper import cli
 for line in sys.stdin:
     log, *arguments = line.rstrip("\\n").split("\\t")

@@ -6,8 +6,8 @@ import pytest
 from workplace import REPOSITORY, Workplace
 
 from search_spaces import load_space
+from sweeper.driver.fit import check_budget
 from sweeper.errors import UserError
-from sweeper.fit import check_budget
 
 SPACES = REPOSITORY / "spaces"
 BLOCKS = {

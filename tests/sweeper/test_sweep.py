@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 from workplace import REPOSITORY, Workplace, run_arguments, runs, trials
 
 from search_spaces import load_space
-from sweeper.folders import SweepFolder
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy
 
 pytestmark = pytest.mark.slow
 

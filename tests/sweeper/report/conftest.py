@@ -17,7 +17,7 @@ from made_up import (
     with_front,
 )
 
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 @pytest.fixture

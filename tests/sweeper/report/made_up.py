@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from sweeper.front import non_dominated
-from sweeper.records import SweepRecord, TrialRecord
+from sweeper.study.front import non_dominated
+from sweeper.study.records import SweepRecord, TrialRecord
 
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 BUDGET = 2

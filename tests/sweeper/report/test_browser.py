@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sweeper.records import SweepRecord
 from sweeper.report import write_report
 from sweeper.report.words import UNKNOWN
+from sweeper.study.records import SweepRecord
 
 pytestmark = pytest.mark.slow
 

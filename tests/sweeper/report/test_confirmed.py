@@ -3,9 +3,9 @@ from dataclasses import replace
 from made_up import confirmation, ended
 from scipy import stats
 
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report.confirmed import compared, verdicts
 from sweeper.report.confirmed import confirmed as confirmed_trials
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def again(

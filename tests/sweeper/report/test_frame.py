@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sweeper.records import SweepRecord
 from sweeper.report import confirmed_frame, curves_frame, trials_frame
+from sweeper.study.records import SweepRecord
 
 
 def test_one_row_a_trial_and_baseline_in_order(whole: SweepRecord) -> None:

@@ -1,7 +1,7 @@
 from made_up import baseline
 
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report.groups import groups
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def runs(*figures: tuple[float, float]) -> list[TrialRecord]:

@@ -5,9 +5,9 @@ import pytest
 from made_up import sweep
 from matplotlib.transforms import Bbox
 
-from sweeper.records import SweepRecord
 from sweeper.report.labels import Box, Label, names, shifts
 from sweeper.report.points import points
+from sweeper.study.records import SweepRecord
 
 AREA = Box(0, 0, 1000, 400)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from made_up import BLOCKS, REFERENCE
 
-from sweeper.front import Front, hypervolume_history
-from sweeper.records import SweepRecord, TrialRecord
 from sweeper.report import notable, write_report
 from sweeper.report.notable import MOST
 from sweeper.report.plots import hypervolume_plot
+from sweeper.study.front import Front, hypervolume_history
+from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def trial(number: int) -> TrialRecord:

@@ -3,9 +3,9 @@ from dataclasses import replace
 from made_up import ended
 from rich.console import Console
 
-from sweeper.front import recommended
-from sweeper.records import SweepRecord
 from sweeper.report import front_table
+from sweeper.study.front import recommended
+from sweeper.study.records import SweepRecord
 
 
 def printed(record: SweepRecord) -> str:

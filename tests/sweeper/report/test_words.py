@@ -1,9 +1,9 @@
 import math
 from dataclasses import replace
 
-from sweeper.confidence import Interval
-from sweeper.records import SweepRecord
 from sweeper.report import words
+from sweeper.report.confidence import Interval
+from sweeper.study.records import SweepRecord
 
 
 def test_budget(whole: SweepRecord) -> None:

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 import sweeper.report.write as writing
-from sweeper.front import hypervolume, on_front, recommended
-from sweeper.records import SweepRecord
 from sweeper.report import curves_frame, trials_frame, write_report
 from sweeper.report.groups import groups
+from sweeper.study.front import hypervolume, on_front, recommended
+from sweeper.study.records import SweepRecord
 
 FILES = ["front.json", "front.png", "index.html", "trials.csv", "trials.parquet"]
 

@@ -17,7 +17,7 @@ from prepared import free_port, study
 
 from sweeper.service.app import create_app
 from sweeper.service.settings import Settings
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 Make = Callable[..., TestClient]
 

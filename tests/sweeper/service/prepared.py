@@ -12,9 +12,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from search_spaces import load_space
-from sweeper.folders import SweepFolder
-from sweeper.storage import open_storage
-from sweeper.study import SweepStudy
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy
 
 REPOSITORY = Path(__file__).parents[3]
 SPACE = REPOSITORY / "spaces" / "clip_lambda.yaml"

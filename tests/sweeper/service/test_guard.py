@@ -10,7 +10,7 @@ from prepared import HOSTILE, SPACE
 from sweeper.errors import UserError
 from sweeper.service.guard import Buckets
 from sweeper.service.settings import Settings
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 TOKEN = "a-long-random-word"
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}

@@ -12,7 +12,7 @@ from prepared import SPACE
 
 from search_spaces import SpaceError, load_space
 from sweeper.service import spaces
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 YAML = {"Content-Type": "application/yaml"}
 TEXT = SPACE.read_text()

@@ -8,7 +8,7 @@ from prepared import HOSTILE, end, served, study
 
 from sweeper.service.app import create_app
 from sweeper.service.settings import Settings
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 pytestmark = pytest.mark.slow
 

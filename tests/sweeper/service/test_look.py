@@ -9,9 +9,9 @@ from conftest import Make
 from prepared import HOSTILE, OUTCOMES, end, study
 
 from sweeper import cli
-from sweeper.progress import sweep_line
+from sweeper.driver.progress import sweep_line
 from sweeper.report import trials_frame
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 
 @pytest.fixture

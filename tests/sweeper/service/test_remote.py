@@ -8,7 +8,7 @@ from prepared import SPACE, free_port, served
 from sweeper import cli
 from sweeper.service.app import create_app
 from sweeper.service.settings import Settings
-from sweeper.study import SweepStudy
+from sweeper.study.sweep_study import SweepStudy
 
 TOKEN = "a-long-random-word"
 Command = Callable[..., tuple[int, str]]

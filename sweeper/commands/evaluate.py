@@ -1,0 +1,55 @@
+"""Measuring a model that someone gives on the data of a space."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from search_spaces import Space
+from sweeper.driver.reference import known_reference
+from sweeper.report.words import figure
+from trainables.evaluate import evaluate
+from trainables.export import load_given
+from trainables.problem import open_problem
+from trainables.training import measure_reference
+
+_TITLES = {
+    "id_accuracy": "ID accuracy %",
+    "ood_accuracy": "OOD accuracy %",
+    "retained_accuracy": "retained accuracy %",
+    "forgetting": "forgetting pp",
+}
+
+
+def evaluation_table(path: Path, space: Space) -> Table:
+    """The model at a path before and after its training, on validation and test splits.
+
+    Raises:
+        ProblemError: the space's model or data cannot be had, or what is at the path does not fit them.
+    """
+    resolved = space.dump()
+    problem = open_problem(resolved)
+    given = load_given(path, problem.backbone, resolved["model"])
+    before = known_reference(problem, space, lambda: measure_reference(problem, resolved))
+    after = evaluate(replace(problem, reference=before), given, resolved["training"])
+    shifts = [f"ood/{name}" for name in problem.ood]
+    probes = [f"probe/{probe.name}" for probe in problem.probes]
+    means = ["ood_accuracy"] if shifts else []
+    rows = ["id_accuracy", *shifts, *means, *probes, "retained_accuracy", "forgetting"]
+    return _table(str(path), rows, before, after)
+
+
+def _table(title: str, rows: list[str], before: Mapping[str, float], after: Mapping[str, float]) -> Table:
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for column in ("before", "after", "test before", "test after"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = [
+            figure(metrics.get(f"{split}{row}")) for split in ("", "test/") for metrics in (before, after)
+        ]
+        table.add_row(Text(_TITLES.get(row, f"{row} %")), *cells)
+    return table

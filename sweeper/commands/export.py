@@ -1,0 +1,117 @@
+"""Taking a trial of a sweep away."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from search_spaces import Space
+from sweeper.errors import UserError
+from sweeper.storage.folders import SweepFolder
+from sweeper.study.front import on_front, recommended
+from sweeper.study.reading import space_of
+from sweeper.study.records import SweepRecord, TrialRecord
+from sweeper.study.sweep_study import SweepStudy, open_study
+from trainables import checkpoint
+from trainables.export import FORMATS, Trained
+from trainables.problem import Problem, open_problem
+from trainables.training import Training
+
+
+def export(name: str, trial: str | None, to: Path, form: str, storage: str | None) -> TrialRecord:
+    """Writes a trained model into a folder, all of it or nothing.
+
+    Args:
+        name: of the sweep.
+        trial: a trial's number or a baseline's label; None for the recommended trial.
+        to: the folder; not there yet, or empty.
+        form: a key of `FORMATS`.
+        storage: URL of the Optuna storage, as it is given now.
+
+    Returns:
+        The trial that was written.
+
+    Raises:
+        UserError: no such sweep, no such finished trial, or the folder is in use.
+        ProblemError: the model or the task's data cannot be had, or the format cannot hold the method.
+    """
+    _refuse_used(to)
+    folder = SweepFolder(name)
+    study = open_study(name, folder.storage(storage))
+    record = study.record()
+    chosen = choose(record, trial)
+    space = space_of(study.space, record, chosen)
+    trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key, study.results), chosen)
+    beside = to.absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
+        written = Path(scratch) / "written"
+        written.mkdir()
+        FORMATS[form](trained, written)
+        written.rename(to)
+    return chosen
+
+
+def _refuse_used(to: Path) -> None:
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+        raise UserError(f"--to {to}: it is in use; name a folder that is not there yet, or an empty one")
+
+
+def choose(record: SweepRecord, trial: str | None) -> TrialRecord:
+    """The trial or baseline that a person means; without a word the recommended trial.
+
+    Raises:
+        UserError: there is none, or it is not complete.
+    """
+    runs = [*record.trials, *record.baselines]
+    if trial is None:
+        best = recommended(record)
+        if best is None:
+            raise UserError(f"no trial met the budget, so none is recommended; give --trial: {_there(runs)}")
+        return best
+    named = next((run for run in runs if run.label == trial), None)
+    if named is None:
+        raise UserError(f"--trial {trial}: there is none; there are {_there(runs)}")
+    if named.state != "complete":
+        raise UserError(f"--trial {trial}: it is {named.state}; complete are {_there(runs)}")
+    return named
+
+
+def _there(runs: Sequence[TrialRecord]) -> str:
+    return ", ".join(run.label for run in runs if run.state == "complete") or "none yet"
+
+
+def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> Trained:
+    """The trial as its training left it.
+
+    Raises:
+        UserError: its checkpoint is not on this machine.
+    """
+    resolved = space.dump()
+    training = Training(problem, [resolved])
+    if training.epochs:
+        saved = checkpoint.read(folder)
+        if saved is None:
+            raise UserError(f"--trial {run.label}: its weights are not here, there is no {folder}")
+        checkpoint.restore(training, 0, saved)
+    return Trained(training, resolved["model"], run.metrics)
+
+
+def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> dict[str, Path]:
+    """Writes what every trial of the front has learned; folders, by their place among the artifacts."""
+    written = {}
+    record = study.record()
+    for run in on_front(record):
+        to = folder.path / "adapters" / run.key
+        to.mkdir(parents=True, exist_ok=True)
+        space = space_of(study.space, record, run)
+        place = folder.trial(run.key, study.results)
+        FORMATS["adapter"](restored(problem, space, place, run), to)
+        written[f"adapters/{run.key}"] = to
+    return written
+
+
+def _without_tests(space: dict[str, object]) -> Problem:
+    """The model and the task alone: what is only measured on is not needed."""
+    data = space["data"]
+    assert isinstance(data, dict)
+    return open_problem({**space, "data": {**data, "ood": [], "probes": []}})

@@ -1,0 +1,125 @@
+"""Commands that serve sweeps to others, and that ask a service."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from search_spaces import load_space
+from sweeper.commands.options import Name, Rename, Server, Set, SpaceFile, console, say
+from sweeper.errors import UserError
+
+app = typer.Typer()
+
+_PERIOD = 2.0  # seconds between two looks at a log that is followed
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str, typer.Option(help="address to listen on; beyond loopback SWEEPER_TOKEN is needed")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8080,
+    address: Annotated[
+        str | None, typer.Option(help="the Ray cluster; else RAY_ADDRESS, else the one on this machine")
+    ] = None,
+) -> None:
+    """Serve sweeps over HTTP: submit, watch, stop and resume them on a Ray cluster.
+
+    Run it on the head node, in the environment and from the folder in which `ray start --head` was run:
+    drivers run in this folder, as jobs of Ray, and have the head's environment. So SWEEPER_STORAGE,
+    SWEEPER_RESULTS and MLFLOW_TRACKING_URI are read from the environment alone, never given here. The head
+    needs `--resources '{"driver": 4}'` for four drivers side by side.
+    """
+    from sweeper.service.settings import Settings
+
+    settings = Settings.from_environment()
+    settings.check_host(host)
+    if address:
+        os.environ["RAY_ADDRESS"] = address  # where Ray's client looks first
+    import uvicorn
+
+    from sweeper.service.app import create_app
+    from sweeper.service.jobs import Jobs
+
+    if trouble := Jobs(Path.cwd()).trouble():
+        say(f"{trouble}; until then sweeps are shown, but none can be started")
+    say(f"serving at http://{host}:{port}")
+    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+
+
+@app.command()
+def submit(space: SpaceFile, set_: Set = [], name: Rename = None, server: Server = None) -> None:  # noqa: B006
+    """Have a service run a sweep."""
+    loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
+    _told(_client(server).submit(loaded))
+
+
+@app.command()
+def logs(
+    name: Name,
+    server: Server = None,
+    follow: Annotated[bool, typer.Option("--follow", help="go on until the sweep ends")] = False,
+) -> None:
+    """Show what a sweep's driver has written on a service."""
+    client, shown = _client(server), 0
+    while True:
+        # The state is asked for first: after the end nothing more is written.
+        goes_on = follow and client.sweep(name)["state"] in ("queued", "running")
+        text = client.log(name, shown)
+        shown += len(text)
+        console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
+        if not goes_on:
+            return
+        time.sleep(_PERIOD)
+
+
+@app.command()
+def stop(name: Name, server: Server = None) -> None:
+    """Have a service stop a sweep; what it has found stays, and it can be resumed."""
+    _told(_client(server).stop(name))
+
+
+def resume(name: str, trials: int | None, server: str) -> None:
+    """As `sweeper resume`, on a service."""
+    _told(_client(server).resume(name, trials))
+
+
+def list_(server: str) -> None:
+    """As `sweeper list`, on a service."""
+    there = _client(server).sweeps()
+    if there["notice"]:
+        say(there["notice"])
+    for sweep in there["sweeps"]:
+        say(f"{sweep['line']} · {sweep['state']}")
+
+
+def status(name: str, server: str) -> None:
+    """As `sweeper status`, on a service."""
+    sweep = _client(server).sweep(name)
+    console.print(sweep["status"], end="", markup=False, highlight=False, soft_wrap=True)
+    say(f"state: {_state(sweep)}")
+
+
+def report(name: str, server: str) -> None:
+    """As `sweeper report`, on a service."""
+    say(f"report: {_client(server).report(name)}")
+
+
+def _told(sweep: dict[str, Any]) -> None:
+    """What has become of a sweep that something was asked of."""
+    say(f"{sweep['name']}: {_state(sweep)} (job {sweep['job']})")
+
+
+def _state(sweep: dict[str, Any]) -> str:
+    return f"{sweep['state']}, {sweep['message']}" if sweep["message"] else str(sweep["state"])
+
+
+def _client(server: str | None) -> Any:
+    from sweeper.commands.client import Client
+
+    if server is None:
+        raise UserError("this asks a service: give its address by --server, or set SWEEPER_SERVER")
+    return Client(server)

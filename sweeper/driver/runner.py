@@ -1,0 +1,263 @@
+"""Runs a sweep: opens the study, the tracker and the tuner, and ends with the report."""
+
+import gc
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from optuna.storages import BaseStorage
+from ray import tune
+from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from rich.console import Console
+
+from search_spaces import Space
+from sweeper.commands.export import front_adapters
+from sweeper.driver.callback import SweepCallback
+from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
+from sweeper.driver.fit import check_fit
+from sweeper.driver.interrupt import Interruption
+from sweeper.driver.outcome import Outcome, write_outcome
+from sweeper.driver.packs import choose_pack
+from sweeper.driver.progress import Progress
+from sweeper.driver.pruner import Pruner
+from sweeper.driver.reference import known_reference
+from sweeper.driver.searcher import PackSearcher
+from sweeper.errors import UserError
+from sweeper.screen import say
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.lock import DriverLock, only_driver
+from sweeper.storage.optuna_storage import mend_journal, open_storage
+from sweeper.storage.results import checked, is_there, publish
+from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.tracking.tracker import Tracker
+from trainables import checkpoint
+from trainables.fine_tune import FineTune
+from trainables.problem import Problem, open_problem
+from trainables.training import measure_reference
+
+# A trial whose process dies (not one that raises) is tried this many times more, from its checkpoint.
+_RETRIES = 2
+# Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
+PACKS_A_RUN = 500
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a sweep runs and what it is kept in, as given on the command line.
+
+    Attributes:
+        cluster: address of a Ray cluster, or `LOCAL`.
+        storage: SQLAlchemy URL of the Optuna storage; None for a journal file in the sweep's folder.
+        console: where a person looks.
+    """
+
+    cluster: str
+    storage: str | None
+    console: Console
+
+    def say(self, sentence: str) -> None:
+        """Tells a person what is waited for."""
+        say(self.console, sentence)
+
+
+def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
+    """Runs a new sweep to its end.
+
+    Args:
+        space: what is asked for.
+        results: where checkpoints and the report are kept, for as long as the sweep exists: a folder or a
+            URL of pyarrow's filesystems; None for the sweep's own folder.
+        around: where it runs.
+
+    Raises:
+        UserError: before anything has been started.
+        KeyboardInterrupt: interrupted; can be resumed.
+    """
+    folder = SweepFolder(space.sweep)
+    problem = open_problem(space.dump())
+    blocks = check_fit(space, problem.backbone)
+    results = checked(results)
+    with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
+        storage = open_storage(around.storage, folder.journal, around.say)
+        _refuse_existing(folder, storage, results)
+        with cluster(around.cluster):
+            check_shared(results, space)
+            reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
+            folder.remember_storage(around.storage)
+            study = SweepStudy.create(space, blocks, reference, pack, storage, results)
+            return _run(study, problem, folder, around, _Watch(interruption, lock))
+
+
+def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
+    """Goes on with a sweep: keeps what finished, goes on with what was under way, asks for the rest.
+
+    Args:
+        name: of the sweep.
+        trials: number of trials asked for from now on, in all; None leaves it as it is.
+        around: as for `start`.
+
+    Raises:
+        UserError: no such sweep, it is running elsewhere, or fewer trials are asked for than there are.
+        KeyboardInterrupt: interrupted again; can be resumed.
+    """
+    folder = SweepFolder(name)
+    url = folder.storage(around.storage)
+    with Interruption().handled() as interruption, _alone(folder, url) as lock:
+        study = open_study(name, url, around.say)
+        if trials is not None:
+            _ask_for(study, trials)
+        problem = open_problem(study.space.dump())
+        with cluster(around.cluster):
+            check_shared(study.results, study.space)
+            return _run(study, problem, folder, around, _Watch(interruption, lock))
+
+
+@contextmanager
+def _alone(folder: SweepFolder, storage: str | None) -> Iterator[DriverLock]:
+    """No other driver has the sweep, and what a killed one left half-written is mended."""
+    with only_driver(folder.name, folder.path, storage) as lock:
+        mend_journal(folder.journal)
+        yield lock
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """What may end a sweep while trials run."""
+
+    interruption: Interruption
+    lock: DriverLock
+
+    def check(self) -> None:
+        """Raises if a person has asked for the end, or another driver has the sweep."""
+        self.interruption.check()
+        if self.lock.lost:
+            raise UserError(self.lock.lost)
+
+
+def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | None) -> None:
+    there = is_there(folder.trial("", results).rstrip("/"))
+    if SweepStudy.exists(folder.name, storage) or there:
+        raise UserError(
+            f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
+            "or give another --name"
+        )
+
+
+def _ask_for(study: SweepStudy, trials: int) -> None:
+    started = len(study.record().trials)
+    if trials < started:
+        raise UserError(
+            f"--trials {trials}: the sweep has started {started} already; ask for that many or more"
+        )
+    study.asked = trials
+
+
+def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
+    """The pre-trained model's metrics and the pack size, measured where the trials will run."""
+    if here:
+        torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
+        reference = known_reference(problem, space, lambda: measure_reference(problem, space.dump()))
+        return reference, choose_pack(problem, space, at_once)
+    own = space.resources
+    options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
+    shared = ray.put(problem)
+    measure = ray.remote(**options)(measure_reference)
+    choose = ray.remote(**options)(choose_pack)
+    pack = choose.remote(shared, space, at_once)
+    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space.dump())))
+    return reference, ray.get(pack)
+
+
+def _run(
+    study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
+) -> Outcome:
+    tracker = Tracker(study.space, around.say)
+    tracker.reconcile(study.record(), lambda key: _history(folder.trial(key, study.results)))
+    trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)
+    status = "KILLED"
+    try:
+        with watch.interruption.put_off():
+            train(study, trainable, folder, tracker, around, watch.check)
+        status = "FINISHED"
+    finally:
+        # What another driver has taken over is its own to write down.
+        if watch.lock.lost:
+            raise UserError(watch.lock.lost)
+        outcome = write_outcome(study, folder)
+        artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
+        if study.results:
+            _publish(artifacts, folder.kept(study.results))
+        tracker.close(outcome.record, status, artifacts)
+    return outcome
+
+
+def _history(place: str) -> list[dict[str, float]]:
+    saved = checkpoint.read(place)
+    return saved.history if saved else []
+
+
+def _publish(artifacts: Mapping[str, Path], place: str) -> None:
+    """Copies what a sweep leaves behind to where its checkpoints are."""
+    for name, path in artifacts.items():
+        publish(path, f"{place}/{name}")
+
+
+def train(
+    study: SweepStudy,
+    trainable: Any,
+    folder: SweepFolder,
+    tracker: Tracker,
+    around: Surroundings,
+    check: Callable[[], None],
+) -> None:
+    """Trains all that a study asks for, by Ray Tune.
+
+    Args:
+        study: what is asked for; is told what comes of it.
+        trainable: a Tune trainable that reports as `FineTune` does.
+        folder: of the sweep.
+        tracker: logs.
+        around: where it runs.
+        check: called where nothing is half done; may raise to end the sweep.
+    """
+    searcher = PackSearcher(study, folder)
+    tune_config = TuneConfig(
+        search_alg=searcher,
+        num_samples=PACKS_A_RUN,
+        # On a cluster one pack more than there is room for waits, so that a new node gets it.
+        max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
+        reuse_actors=True,
+    )
+    with Progress(around.console, study.record()) as progress:
+        callback = SweepCallback(study, searcher, tracker, progress, check)
+        while not searcher.finished:
+            with tempfile.TemporaryDirectory() as scratch:
+                tune.Tuner(
+                    tune.with_resources(trainable, _tune_names(asked(study.space))),
+                    tune_config=tune_config,
+                    run_config=_run_config(study, callback, scratch),
+                ).fit()
+            gc.collect()  # what Tune leaves behind refers to itself
+
+
+def _run_config(study: SweepStudy, callback: SweepCallback, scratch: str) -> RunConfig:
+    return RunConfig(
+        name="tune",
+        storage_path=scratch,
+        verbose=0,
+        stop=Pruner(study) if study.space.search.prune else None,
+        callbacks=[callback],
+        # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
+        checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
+        failure_config=FailureConfig(max_failures=_RETRIES),
+    )
+
+
+def _tune_names(resources: Mapping[str, float]) -> dict[str, float]:
+    """As Tune wants them, which writes two of Ray's names small."""
+    return {name.lower() if name in ("CPU", "GPU") else name: n for name, n in resources.items()}

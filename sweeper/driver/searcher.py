@@ -1,0 +1,87 @@
+"""What Ray Tune asks for the next pack of trials."""
+
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from sweeper.driver.unsaved import Unsaved
+from sweeper.storage.folders import SweepFolder
+from sweeper.study.sweep_study import Job, SweepStudy
+
+
+class PackSearcher(Unsaved, Searcher):
+    """Hands out packs: what was interrupted, the baselines, new trials from Optuna, then confirmations.
+
+    A Tune trial is one pack. What was interrupted goes on alone, since pack members share their epochs.
+    Results are told to the study by the sweep's callback, which hears of them before the next pack is
+    asked for.
+
+    Attributes:
+        finished: whether there is no pack left to hand out, and none that may come back.
+    """
+
+    def __init__(self, study: SweepStudy, folder: SweepFolder) -> None:
+        super().__init__()
+        self._study = study
+        self._folder = folder
+        self._waiting = deque([job] for job in study.interrupted())
+        self._out: dict[str, Job] = {}
+        self.finished = False
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next pack, or ``FINISHED``; None if more may come of what is under way: ask again later."""
+        self._out = {key: job for key, job in self._out.items() if self._study.under_way(key)}
+        jobs = self._next_pack()
+        if not jobs:
+            self.finished = not self._out
+            return str(Searcher.FINISHED) if self.finished else None
+        self._out |= {job.key: job for job in jobs}
+        return {"members": [self._member(job) for job in jobs]}
+
+    def _member(self, job: Job) -> dict[str, str]:
+        """As `FineTune` wants it. Tune copies and keeps it several times, so a space goes as text."""
+        folder = self._folder.trial(job.key, self._study.results)
+        return {"key": job.key, "space": json.dumps(job.space.dump()), "folder": folder}
+
+    def halve(self, keys: Sequence[str]) -> None:
+        """Takes back members of a pack that was too large; they go on in two packs from their checkpoints."""
+        jobs = [self._out[key] for key in keys]
+        middle = len(jobs) // 2
+        self._waiting.extend(half for half in (jobs[:middle], jobs[middle:]) if half)
+
+    def _next_pack(self) -> list[Job]:
+        if self._waiting:
+            return self._waiting.popleft()
+        baseline = self._study.next_baseline()
+        if baseline is not None:
+            return [baseline]
+        trials = self._filled(self._study.next_trial)
+        if trials:
+            return trials
+        # A database that broke down may have begun a trial without an answer.
+        if lost := self._study.interrupted():
+            self._waiting.extend([job] for job in lost)
+            return self._waiting.popleft()
+        if self._study.awaits_confirmation:
+            return []
+        return self._filled(self._study.next_confirmation)
+
+    def _filled(self, next_job: Callable[[], Job | None]) -> list[Job]:
+        pack: list[Job] = []
+        while len(pack) < self._study.pack and (job := next_job()):
+            pack.append(job)
+        return pack
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing to do: the sweep's callback tells the study."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: the study is the state."""

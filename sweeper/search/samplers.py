@@ -1,0 +1,48 @@
+"""The samplers of Optuna and of this project, by the names that a space uses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from optuna import Trial
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+
+from search_spaces import Space, grid, suggest
+from sweeper.search.budget_sampler import BudgetSampler
+from sweeper.search.masks import MaskSampler, suggest_mask
+
+
+def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSampler:
+    """The space's sampler for one trial, seeded by the search's seed and the trial's number.
+
+    A grid is the exception: its order is one permutation for all trials.
+    """
+    seed = space.search.seed * 1_000_003 + number
+    sampler = _by_name(space, seed, len(blocks))
+    if space.budget.mode == "mask":
+        return MaskSampler(blocks, space.budget.count(len(blocks)), sampler, seed)
+    return sampler
+
+
+def propose(space: Space, trial: Trial, blocks: Sequence[str]) -> dict[str, Any]:
+    """What the space of a trial has beyond the sweep's, asked of the trial's sampler."""
+    values = suggest(space, trial)
+    if space.budget.mode == "mask":
+        values |= suggest_mask(space, trial, blocks, space.budget.count(len(blocks)))
+    return values
+
+
+def _by_name(space: Space, seed: int, blocks: int) -> BaseSampler:
+    match space.search.sampler:
+        case "tpe":
+            return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+        case "gp":
+            return GPSampler(seed=seed)
+        case "nsga2":
+            return NSGAIISampler(seed=seed)
+        case "random":
+            return RandomSampler(seed=seed)
+        case "grid":
+            return GridSampler(grid(space), seed=space.search.seed)
+        case "budget":
+            budget, tolerance = space.budget.count(blocks), space.budget.tolerance
+            return BudgetSampler(budget - tolerance, budget + tolerance, space.training.epochs, seed)

@@ -1,0 +1,1 @@
+"""Where a sweep is kept: Optuna's storage, folders and results, the lock, and what happens in an outage."""

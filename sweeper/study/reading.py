@@ -1,0 +1,110 @@
+"""Optuna's trials as records, and the space that a recorded run was trained in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces import BaselineRun, Space
+from sweeper.search.masks import folded
+from sweeper.study.records import State, SweepRecord, TrialRecord
+
+Objectives = tuple[float, float]
+"""ID accuracy in percent, forgetting in percentage points."""
+
+LABEL = "baseline"
+"""Optuna's name for the parameter that says which baseline a run is."""
+
+_STATES: dict[TrialState, State] = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
+    """A trial of the search. Its parameters are all that its space has beyond the sweep's."""
+    told = folded(trial.params)
+    # In the order of the file, which a sampler may not keep to.
+    parameters = {path: told[path] for path in space.search.parameters if path in told} | told
+    if space.budget.mode == "mask" and "method.mask" not in parameters:
+        parameters["method.active_blocks"] = budget
+    return TrialRecord(
+        key=trial_key(trial.number),
+        label=str(trial.number),
+        group=str(trial.number),
+        method=space.method.name,
+        role="trial",
+        parameters=parameters,
+        **_told(trial),
+    )
+
+
+def trial_key(number: int) -> str:
+    """The key of a trial of the search."""
+    return f"trial-{number:04d}"
+
+
+def baseline_record(trial: FrozenTrial, runs: Mapping[str, BaselineRun]) -> TrialRecord:
+    """A run of a baseline, one of those that are given by their labels."""
+    run = runs[trial.params.get(LABEL) or trial.system_attrs["fixed_params"][LABEL]]
+    return TrialRecord(
+        key=f"baseline-{run.label}",
+        label=run.label,
+        group=run.group,
+        method=run.method,
+        role="baseline",
+        parameters=run.varied,
+        **_told(trial),
+    )
+
+
+def confirmation_record(trial: FrozenTrial, space: Space) -> TrialRecord:
+    """A confirmation; its attributes name the trial of the search and the seed."""
+    number, seed = trial.user_attrs["trial"], trial.user_attrs["seed"]
+    return TrialRecord(
+        key=f"confirmation-{number:04d}-seed-{seed}",
+        label=f"{number}, seed {seed}",
+        group=str(number),
+        method=space.method.name,
+        role="confirmation",
+        parameters={"training.seed": seed},
+        **_told(trial),
+    )
+
+
+def space_of(space: Space, record: SweepRecord, run: TrialRecord) -> Space:
+    """The resolved space of a run of the sweep, whose own space is given."""
+    if run.role == "baseline":
+        return space.for_baseline(run.label)
+    if run.role == "trial":
+        return space.with_values(run.parameters)
+    trial = next(trial for trial in record.trials if trial.label == run.group)
+    return space.with_values({**trial.parameters, **run.parameters})
+
+
+def rungs_of(trial: FrozenTrial) -> dict[int, Objectives]:
+    """A trial's objectives after each epoch at which it was judged."""
+    kept = trial.user_attrs.get("rungs", {})
+    return {int(epoch): (accuracy, forgetting) for epoch, (accuracy, forgetting) in kept.items()}
+
+
+def written(rungs: Mapping[int, Objectives]) -> dict[str, list[float]]:
+    """Rungs as `rungs_of` reads them from a storage, whose keys are words."""
+    return {str(epoch): list(objectives) for epoch, objectives in rungs.items()}
+
+
+def _told(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial has reported so far, as a `TrialRecord` keeps it."""
+    complete = trial.state == TrialState.COMPLETE
+    return {
+        "state": _STATES[trial.state],
+        "metrics": trial.user_attrs.get("metrics", {}),
+        "active": tuple(trial.user_attrs.get("active", ())),
+        "feasible": complete and all(value <= 0 for value in trial.constraints.values()),
+        "reason": trial.user_attrs.get("reason"),
+        "curve": tuple(trial.user_attrs.get("curve", ())),
+        "closing_order": tuple(trial.user_attrs.get("closing_order", ())),
+    }

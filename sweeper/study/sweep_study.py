@@ -1,0 +1,299 @@
+"""The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from search_spaces import Space, parse_space
+from sweeper.errors import UserError
+from sweeper.search.confirm import pending
+from sweeper.search.samplers import make_sampler, propose
+from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study import reading
+from sweeper.study.reading import LABEL, Objectives, trial_key
+from sweeper.study.records import Role, SweepRecord
+from sweeper.study.remembered import RememberedSweep
+
+Report = Mapping[str, Any]
+
+_LAST_ATTRIBUTE = "asked"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial, a baseline or a confirmation to be trained.
+
+    Attributes:
+        key: as in `TrialRecord`.
+        space: its own resolved space.
+    """
+
+    key: str
+    space: Space
+
+
+class SweepStudy:
+    """A sweep's trials, baselines and confirmations, in an Optuna storage.
+
+    What the sweep is (space, blocks, budget, reference) is kept as attributes of the study of trials, so
+    that a storage alone is enough to go on. There is a study of confirmations only where the space asks for
+    them.
+
+    Attributes:
+        pack: number of trials that are trained together.
+        results: folder or URL under which the sweep's checkpoints and report are kept; None for the local
+            folder.
+    """
+
+    def __init__(self, name: str, storage: BaseStorage) -> None:
+        self.name = name
+        self._storage = storage
+        kept, sampler = optuna.get_all_study_names(storage), optuna.samplers.RandomSampler()
+        self._studies: dict[Role, optuna.Study] = {
+            role: optuna.load_study(study_name=study, storage=storage, sampler=sampler)
+            for role, study in _study_names(name).items()
+            if study in kept
+        }
+        attributes = self._studies["trial"].user_attrs
+        self.space = parse_space(attributes["space"])
+        self._flat = self.space.flat()
+        self.blocks: tuple[str, ...] = tuple(attributes["blocks"])
+        self.budget: int = attributes["budget"]
+        self.reference: dict[str, float] = attributes["reference"]
+        self.pack: int = attributes["pack"]
+        self.results: str | None = attributes.get("results")
+        self._asked: int = attributes["asked"]
+        self._under_way: dict[str, optuna.Trial] = {}
+        self._remembered = RememberedSweep(self.space, self.budget)
+
+    @classmethod
+    def create(
+        cls,
+        space: Space,
+        blocks: tuple[str, ...],
+        reference: Mapping[str, float],
+        pack: int,
+        storage: BaseStorage,
+        results: str | None = None,
+    ) -> "SweepStudy":
+        """A new sweep, whose name is free. Remains of a creation that was cut off are replaced.
+
+        In mode controlled the space that is kept leaves as many blocks open as the budget has.
+        """
+        budget = space.budget.count(len(blocks))
+        if space.budget.mode == "controlled":
+            space = parse_space({**space.dump(), "method": {**space.method.dump(), "active_blocks": budget}})
+        names = _study_names(space.sweep)
+        for study_name in names.values():
+            if study_name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=study_name, storage=storage)
+        baselines = optuna.create_study(study_name=names["baseline"], storage=storage)
+        for run in space.baseline_runs:
+            baselines.enqueue_trial({LABEL: run.label})
+        if space.confirm:
+            optuna.create_study(study_name=names["confirmation"], storage=storage)
+        trials = optuna.create_study(
+            study_name=names["trial"],
+            storage=storage,
+            directions=[space.search.objectives.id_accuracy, space.search.objectives.forgetting],
+        )
+        trials.set_metric_names(["id_accuracy", "forgetting"])
+        attributes = {
+            "space": space.dump(),
+            "blocks": list(blocks),
+            "budget": budget,
+            "reference": dict(reference),
+            "pack": pack,
+            "results": results,
+            _LAST_ATTRIBUTE: space.search.trials,
+        }
+        for attribute, value in attributes.items():
+            trials.set_user_attr(attribute, value)
+        return cls(space.sweep, storage)
+
+    @staticmethod
+    def exists(name: str, storage: BaseStorage) -> bool:
+        """Whether the storage has the sweep, created to its end."""
+        if name not in optuna.get_all_study_names(storage):
+            return False
+        return _LAST_ATTRIBUTE in optuna.load_study(study_name=name, storage=storage).user_attrs
+
+    @staticmethod
+    def names(storage: BaseStorage) -> list[str]:
+        """All sweeps that the storage has, created to their end, sorted."""
+        studies = storage.get_all_studies()
+        return sorted(study.study_name for study in studies if _LAST_ATTRIBUTE in study.user_attrs)
+
+    @property
+    def asked(self) -> int:
+        """Number of trials asked for."""
+        return self._asked
+
+    @asked.setter
+    def asked(self, trials: int) -> None:
+        self._studies["trial"].set_user_attr("asked", trials)
+        self._asked = trials
+
+    def interrupted(self) -> list[Job]:
+        """What is marked as running, but not under way with this driver: what an earlier one left."""
+        under_way = {(trial.study.study_name, trial.number) for trial in self._under_way.values()}
+        return [
+            self._job(role, frozen.number)
+            for role, name in _study_names(self.name).items()
+            for frozen in self._frozen(role, TrialState.RUNNING)
+            if (name, frozen.number) not in under_way
+        ]
+
+    def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
+        """Optuna's trials, by number; only those in one of the states, if any is named."""
+        study = self._studies.get(role)
+        return study.get_trials(deepcopy=False, states=states or None) if study else []
+
+    def next_baseline(self) -> Job | None:
+        """A baseline that has not been started; None if there is none."""
+        if not self._frozen("baseline", TrialState.WAITING):
+            return None
+        return self._job("baseline", self._studies["baseline"].ask().number)
+
+    def next_trial(self) -> Job | None:
+        """A new trial, proposed by the sampler; None if all that were asked for have been started.
+
+        The sampler is made anew for every trial, seeded by the search's seed and the trial's number. So a
+        proposal depends on what has finished and on nothing that a killed driver would take with it.
+        """
+        if len(self._frozen("trial")) >= self.asked:
+            return None
+        # No trial ever waits here, and `Study.ask` would look through all of them for one that does.
+        trial_id = self._storage.create_new_trial(self._storage.get_study_id_from_name(self.name))
+        return self._job("trial", self._storage.get_trial_number_from_id(trial_id))
+
+    @property
+    def awaits_confirmation(self) -> bool:
+        """Whether confirmations are asked for and not to be chosen yet, since trials have not ended."""
+        trials = self._frozen("trial")
+        ended = len(trials) >= self.asked and all(trial.state.is_finished() for trial in trials)
+        return self.space.confirm is not None and not ended
+
+    def next_confirmation(self) -> Job | None:
+        """A trial of the front, to be trained again with another seed; None if there is none to begin.
+
+        Only for when all trials have ended: the front is then what it will be.
+        """
+        study = self._studies.get("confirmation")
+        if study is None:
+            return None
+        # A driver that was killed here may have left one waiting.
+        if not self._frozen("confirmation", TrialState.WAITING):
+            missing = pending(self.record())
+            if not missing:
+                return None
+            number, seed = missing[0]
+            study.enqueue_trial({}, user_attrs={"trial": number, "seed": seed})
+        return self._job("confirmation", study.ask().number)
+
+    def _job(self, role: Role, number: int) -> Job:
+        """The job of a running trial; what its sampler has not proposed yet, it proposes now."""
+        name = _study_names(self.name)[role]
+        sampler = make_sampler(self.space, number, self.blocks) if role == "trial" else None
+        study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
+        study_id = self._storage.get_study_id_from_name(name)
+        trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        if role == "baseline":
+            label = trial.suggest_categorical(LABEL, [run.label for run in self.space.baseline_runs])
+            job = Job(f"baseline-{label}", self.space.for_baseline(label))
+        elif role == "trial":
+            job = Job(trial_key(number), self.space.with_values(propose(self.space, trial, self.blocks)))
+        else:
+            record = self.record()
+            run = record.confirmations[number]
+            job = Job(run.key, reading.space_of(self.space, record, run))
+        self._under_way[job.key] = trial
+        return job
+
+    def tell(self, report: Report) -> None:
+        """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
+        trial = self._under_way[report["key"]]
+        if report["metrics"]:
+            trial.set_user_attr("metrics", dict(report["metrics"]))
+        if report.get("rungs"):
+            trial.set_user_attr("rungs", trial.user_attrs.get("rungs", {}) | reading.written(report["rungs"]))
+        if report["state"] == "running":
+            return
+        trial.set_user_attr("active", list(report["active"]))
+        if report.get("closing_order"):
+            trial.set_user_attr("closing_order", list(report["closing_order"]))
+        if report.get("curve"):
+            trial.set_user_attr("curve", [dict(point) for point in report["curve"]])
+        self._end(trial, report)
+        del self._under_way[report["key"]]
+
+    def _end(self, trial: optuna.Trial, report: Report) -> None:
+        study = self._studies[cast(Role, report["key"].split("-")[0])]
+        if report["state"] == "complete":
+            excess = self.space.budget.excess(int(report["metrics"]["active_blocks"]), self.budget)
+            trial.set_constraint("budget", excess)
+            values = [report["metrics"]["id_accuracy"], report["metrics"]["forgetting"]]
+            study.tell(trial.number, values[: len(study.directions)])
+        else:
+            trial.set_user_attr("reason", report["reason"])
+            state = TrialState.PRUNED if report["state"] == "pruned" else TrialState.FAIL
+            study.tell(trial.number, state=state)
+
+    def inside(self, active: int) -> bool:
+        """Whether so many active blocks are inside the budget."""
+        return self.space.budget.excess(active, self.budget) <= 0
+
+    def rungs(self) -> dict[str, dict[int, Objectives]]:
+        """Each trial's objectives after the epochs at which it was judged; of failed trials none."""
+        known = self._remembered.rungs.of(self._frozen("trial"))
+        return dict(pair for pair in known if pair)
+
+    def under_way(self, key: str) -> bool:
+        """Whether a trial has been started by this driver and has not ended."""
+        return key in self._under_way
+
+    def record(self) -> SweepRecord:
+        """All that is known now."""
+        known = self._remembered
+        trials = known.trials.of(self._frozen("trial"))
+        return SweepRecord(
+            name=self.name,
+            space=self._flat,
+            blocks=self.blocks,
+            budget=self.budget,
+            rule=self.space.budget.rule,
+            asked=self.asked,
+            reference=self.reference,
+            trials=trials,
+            baselines=known.baselines.of(self._frozen("baseline")),
+            front=tuple(trial.key for trial in known.front.trials),
+            confirmations=known.confirmations.of(self._frozen("confirmation")),
+            mode=self.space.budget.mode,
+            tolerance=self.space.budget.tolerance,
+        )
+
+
+def open_study(name: str, url: str | None, waiting: Callable[[str], None] | None = None) -> SweepStudy:
+    """The study of an existing sweep.
+
+    Args:
+        url: of the storage; None for the journal file in the sweep's folder.
+        waiting: as in `open_storage`.
+
+    Raises:
+        UserError: there is none in that storage.
+    """
+    storage = open_storage(url, SweepFolder(name).journal, waiting)
+    if not SweepStudy.exists(name, storage):
+        raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
+    return SweepStudy(name, storage)
+
+
+def _study_names(sweep: str) -> dict[Role, str]:
+    """In the order in which what was interrupted goes on."""
+    return {"baseline": f"{sweep}.baselines", "trial": sweep, "confirmation": f"{sweep}.confirmations"}

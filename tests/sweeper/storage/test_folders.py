@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UserError
+from sweeper.storage.folders import SweepFolder, names
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def remember(name: str, url: str | None) -> SweepFolder:
+    folder = SweepFolder(name)
+    folder.remember_storage(url)
+    return folder
+
+
+def test_where_a_study_is_kept_is_remembered() -> None:
+    assert remember("journal", None).storage(None) is None
+    assert remember("sqlite", "sqlite:///study.db").storage(None) == "sqlite:///study.db"
+    assert names() == ["journal", "sqlite"]
+
+
+def test_a_password_is_never_written_down() -> None:
+    folder = remember("cluster", "postgresql://me:secret@db/optuna")
+    written = [path.read_text() for path in folder.path.rglob("*") if path.is_file()]
+    assert not any("secret" in text for text in written)
+    with pytest.raises(
+        UserError, match=r"postgresql://me:\*\*\*@db/optuna: give --storage with the password"
+    ):
+        folder.storage(None)
+    assert folder.storage("postgresql://me:secret@db/optuna") == "postgresql://me:secret@db/optuna"
+
+
+def test_an_unknown_sweep_is_named_with_the_nearest_one() -> None:
+    remember("clip_lambda", None)
+    with pytest.raises(UserError, match=r"there is no sweep 'clip_lamda'.*did you mean 'clip_lambda'"):
+        SweepFolder("clip_lamda").storage(None)
