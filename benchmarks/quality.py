@@ -27,7 +27,7 @@ import optuna
 
 from benchmarks._trials import RESULTS, Bench, Row, Searched, markdown, read_csv, write_csv
 from search_spaces import load_space
-from sweeper.report.confidence import interval, welch
+from sweeper.report.confidence import Interval, interval, welch
 
 RANK, SEARCHED = 8, 6
 WAYS = ("controlled", "random", "largest", "last", "search")
@@ -141,10 +141,16 @@ def _cells(own: Sequence[Row], control: Sequence[Row]) -> list[str]:
     for measure_ in MEASURES:
         values, others = ([float(row[measure_]) for row in part] for part in (inside, control))
         found = interval(values)
-        text = "-" if found is None else f"{found.mean:.1f} ± {found.half_width or 0:.1f}"
         differs = own is not control and min(len(values), len(others)) > 1 and welch(values, others) < 0.05
-        cells.append(text + (" *" if differs else ""))
+        cells.append(_text(found) + (" *" if differs else ""))
     return cells
+
+
+def _text(found: Interval | None) -> str:
+    """A mean with its interval, or a single value alone."""
+    if found is None:
+        return "-"
+    return f"{found.mean:.1f}" + ("" if found.half_width is None else f" ± {found.half_width:.1f}")
 
 
 def _at_its_rate(rows: Sequence[Row]) -> list[Row]:

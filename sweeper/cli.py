@@ -31,7 +31,7 @@ from sweeper.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sweeper.driver.outcome import Outcome
+    from sweeper.report.outcome import Outcome
 
 app = typer.Typer(
     name="sweeper",
@@ -171,7 +171,7 @@ def report(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Write a sweep's report again, also while it runs."""
     if server:
         return remote.report(name, server)
-    from sweeper.driver.outcome import write_outcome
+    from sweeper.report.outcome import write_outcome
     from sweeper.storage.folders import SweepFolder
     from sweeper.study.sweep_study import open_study
 
@@ -198,7 +198,7 @@ def export(
     storage: Storage = None,
 ) -> None:
     """Take a trained model away."""
-    from sweeper.commands.export import export as write
+    from sweeper.export import export as write
 
     chosen = write(name, trial, to, form, storage)
     say(f"exported {chosen.key} as {form}: {to}")

@@ -1,1 +1,1 @@
-"""What the command line does beside running a sweep."""
+"""What the command line needs beside a sweep: options, cost, evaluation, a service's client."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeper import screen
-from sweeper.search.confirm import pending
+from sweeper.study.confirm import pending
 from sweeper.study.records import SweepRecord, TrialRecord
 
 

@@ -16,18 +16,18 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
 from search_spaces import Space
-from sweeper.commands.export import front_adapters
 from sweeper.driver.callback import SweepCallback
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
 from sweeper.driver.fit import check_fit
 from sweeper.driver.interrupt import Interruption
-from sweeper.driver.outcome import Outcome, write_outcome
 from sweeper.driver.packs import choose_pack
 from sweeper.driver.progress import Progress
 from sweeper.driver.pruner import Pruner
 from sweeper.driver.reference import known_reference
 from sweeper.driver.searcher import PackSearcher
 from sweeper.errors import UserError
+from sweeper.export import front_adapters
+from sweeper.report.outcome import Outcome, write_outcome
 from sweeper.screen import say
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver

@@ -1,1 +1,1 @@
-"""What Optuna proposes: prices at the budget, sets of blocks, and which trials to confirm."""
+"""What Optuna proposes next: prices at the budget, and sets of blocks."""

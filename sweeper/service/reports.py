@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.driver.outcome import write_outcome
+from sweeper.report.outcome import write_outcome
 from sweeper.service.errors import ServiceError
 from sweeper.service.store import Snapshot
 from sweeper.storage.folders import SweepFolder

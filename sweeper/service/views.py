@@ -9,11 +9,11 @@ from rich.console import Console
 from sweeper.driver.progress import sweep_line, under_way
 from sweeper.report import front_table, words
 from sweeper.report import points as on_plot
-from sweeper.search.confirm import pending
 from sweeper.service.jobs import Job
 from sweeper.service.models import Counts, Front, Group, Run, State, Summary
 from sweeper.service.models import Sweep as SweepView
 from sweeper.service.store import Snapshot
+from sweeper.study.confirm import pending
 from sweeper.study.front import on_front, recommended
 from sweeper.study.records import SweepRecord, TrialRecord
 

@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, parse_space
 from sweeper.errors import UserError
-from sweeper.search.confirm import pending
 from sweeper.search.samplers import make_sampler, propose
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
+from sweeper.study.confirm import pending
 from sweeper.study.reading import LABEL, Objectives, trial_key
 from sweeper.study.records import Role, SweepRecord
 from sweeper.study.remembered import RememberedSweep

@@ -17,9 +17,9 @@ from workplace import Workplace, run_arguments, runs
 from search_spaces import Space, load_space
 from sweeper.driver.progress import sweep_line
 from sweeper.driver.searcher import PackSearcher
-from sweeper.search.confirm import pending
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.confirm import pending
 from sweeper.study.front import hypervolume, knee, on_front, spread
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import Job, SweepStudy, open_study
