@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -73,5 +74,9 @@ def written(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def command(name: str) -> str:
-    """As this process was started."""
-    return " ".join(["python -m", f"benchmarks.{name}", *sys.argv[1:]])
+    """As this process was started, without the folders of this machine."""
+    told = list(sys.argv[1:])
+    for folder in ("--out", "--work"):
+        if folder in told:
+            del told[told.index(folder) : told.index(folder) + 2]
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *told])
