@@ -21,7 +21,7 @@ has started; the size of the report's page. Every row is a process of its own. H
 written down with the results.
 
     python -m benchmarks.scale                 # journal and plain, 1,000 trials; benchmarks/results/scale.*
-    python -m benchmarks.scale --trials 10000 --postgres OPTUNA_URL MLFLOW_URL       # two empty databases
+    python -m benchmarks.scale --trials 10000 --plain 2000 --postgres OPTUNA_URL MLFLOW_URL   # two empty ones
 """
 
 import argparse
@@ -189,6 +189,7 @@ def _smooth(values: Sequence[float]) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A sweep's pace and memory as it grows.")
     parser.add_argument("--trials", type=int, default=TRIALS, help="of each way")
+    parser.add_argument("--plain", type=int, metavar="TRIALS", help="of the plain script, if not as many")
     parser.add_argument("--postgres", nargs=2, metavar=("OPTUNA_URL", "MLFLOW_URL"), help="two databases")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir(), "scale_benchmark"))
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -201,13 +202,14 @@ def main() -> None:
         study, tracking = options.postgres
         asked = ["sweep", "--trials", trials, "--storage", study]
         ways["postgresql"] = measure(work, f"postgresql-{trials}", asked, tracking)
-    ways["plain"] = measure(work, f"plain-{trials}", ["plain", "--trials", trials])
+    plain = str(options.plain or trials)
+    ways["plain"] = measure(work, f"plain-{plain}", ["plain", "--trials", plain])
     sizes = [size for size in SIZES if size < options.trials] + [options.trials]
     grown = {n: measure(work, f"grown-{n}", ["grown", "--trials", str(n)]) for n in sizes}
 
-    command = f"python -m benchmarks.scale --trials {trials}" + (
-        " --postgres ..." if options.postgres else ""
-    )
+    command = f"python -m benchmarks.scale --trials {trials}"
+    command += f" --plain {plain}" if options.plain else ""
+    command += " --postgres ..." if options.postgres else ""
     curves = curve_rows(ways)
     options.out.mkdir(parents=True, exist_ok=True)
     write_csv(options.out / "scale.csv", curves)
