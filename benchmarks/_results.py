@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 import statistics
 import subprocess
 import sys
@@ -71,12 +70,3 @@ def written(rows: Iterable[Mapping[str, Any]]) -> str:
     """Rows of the same columns as a table."""
     rows = list(rows)
     return markdown(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def command(name: str) -> str:
-    """As this process was started, without the folders of this machine."""
-    told = list(sys.argv[1:])
-    for folder in ("--out", "--work"):
-        if folder in told:
-            del told[told.index(folder) : told.index(folder) + 2]
-    return shlex.join(["python", "-m", f"benchmarks.{name}", *told])

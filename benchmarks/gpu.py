@@ -37,7 +37,6 @@ import gc
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +49,7 @@ from pathlib import Path
 import torch
 import torch._inductor.config
 
+from benchmarks._command import command
 from benchmarks._gpu_models import (
     MODELS,
     STAND_IN,
@@ -266,7 +266,7 @@ def main() -> None:
     if size is FULL:
         size = replace(FULL, models=asked.model or FULL.models, batches=asked.batch or FULL.batches)
     own = {
-        "command": " ".join(["python -m benchmarks.gpu", *sys.argv[1:]]),
+        "command": command("gpu"),
         **machine(),
         "settings": {"rounds": asked.rounds, "seconds": asked.seconds, "trial": TRIAL},
     }

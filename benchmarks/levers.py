@@ -38,6 +38,7 @@ from pathlib import Path
 import timm
 import torch
 
+from benchmarks._command import command
 from benchmarks._levers_report import (
     ALL,
     CLOCKS,
@@ -52,7 +53,7 @@ from benchmarks._levers_report import (
     plot_levers,
     report,
 )
-from benchmarks._results import command, machine
+from benchmarks._results import machine
 from benchmarks._trials import RESULTS
 from search_spaces import Space, load_space
 from trainables.backbones import KINDS, TimmBackbone

@@ -34,7 +34,8 @@ import matplotlib.pyplot as plt
 import ray
 from rich.console import Console
 
-from benchmarks._results import command, heading, machine, run_apart, spread, written
+from benchmarks._command import command
+from benchmarks._results import heading, machine, run_apart, spread, written
 from benchmarks._trials import RESULTS
 from search_spaces import load_space
 from sweeper.driver import runner
@@ -259,7 +260,7 @@ def report(founds: Sequence[Found], own: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             heading("What of a sweep is neither training nor evaluation", "overhead", own),
-            f"Overhead: {shares} % of the sweep's wall time, {len(founds)} rounds.\n",
+            f"Overhead: {shares} % of the sweep's wall time; rounds: {len(founds)}.\n",
             written(part_rows(founds)),
             "What the driver did while trials were under way, beside the actors:\n",
             written(beside),

@@ -37,10 +37,10 @@ from typing import Any
 import matplotlib.pyplot as plt
 from mlflow import MlflowClient
 
+from benchmarks._command import command
 from benchmarks._results import (
     CORES,
     REPOSITORY,
-    command,
     heading,
     machine,
     run_apart,

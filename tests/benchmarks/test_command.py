@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from benchmarks._results import command
+from benchmarks._command import command
 
 
 def test_a_command_is_told_without_the_folders_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
