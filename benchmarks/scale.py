@@ -40,7 +40,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks._trials import RESULTS, markdown, write_csv
+from benchmarks._results import machine, written
+from benchmarks._trials import RESULTS, write_csv
 
 REPOSITORY = Path(__file__).parents[1]
 TRIALS = 1000
@@ -134,29 +135,18 @@ def report(ways: dict[str, Found], grown: dict[int, Found], command: str) -> str
     return f"""# What a sweep costs beside its training
 
 `{command}`; benchmarks/scale.py says how it is measured.
-{_machine()}; Python {platform.python_version()}, {versions}.
+{machine()["machine"]}; Python {platform.python_version()}, {versions}.
 
-{_written(lines)}
+{written(lines).strip()}
 
 On the swept studies themselves: {"; ".join(swept)}.
 
 With so many trials in a journal, seconds for a proposal by each sampler, for `status` and for `report`:
 
-{_written(sizes)}
+{written(sizes).strip()}
 
 ![Pace, memory and proposals over trials](scale.png)
 """
-
-
-def _machine() -> str:
-    known = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(": ")[2] for line in known if line.startswith("model name")), "unknown")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, mean load {os.getloadavg()[2]:.1f}"
-
-
-def _written(rows: Sequence[Found]) -> str:
-    return markdown(list(rows[0]), [list(row.values()) for row in rows]).strip()
 
 
 def plot(curves: Sequence[Found], grown: dict[int, Found], file: Path) -> None:
