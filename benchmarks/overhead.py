@@ -54,6 +54,8 @@ from trainables.training import Training
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 TRIALS, ROUNDS = 32, 3
 USEFUL = ("training", "evaluation")
+# Starts as sweeper/__main__.py does.
+_CHILD = "import sweeper.startup as s; s.quick_imports(); import benchmarks.overhead as o; o.main()"
 _EVENTS = "OVERHEAD_EVENTS"  # the folder in which the actors write down what they do
 
 # What the driver does before and after the trials, in turn.
@@ -201,9 +203,7 @@ def measure(trials: int, settings: Sequence[str]) -> Found:
         Path(scratch, "events").mkdir()
         file, began = Path(scratch, "found.json"), time.monotonic()
         asked = ["--child", str(file), str(began), "--trials", str(trials)]
-        run_apart(
-            ["-m", "benchmarks.overhead", *asked, *(w for s in settings for w in ("--set", s))], Path(scratch)
-        )
+        run_apart(["-c", _CHILD, *asked, *(w for s in settings for w in ("--set", s))], Path(scratch))
         found: Found = json.loads(file.read_text())
         ended = time.monotonic()
     found["seconds"] = ended - began

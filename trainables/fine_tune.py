@@ -44,6 +44,8 @@ class FineTune(tune.Trainable):
         self.problem = replace(problem, reference=reference).to(best_device())
         self.reset_config(config)
         self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
+        # What is here now stays. To look through it for garbage after every pack takes as long as ten steps.
+        gc.freeze()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts the next pack in the same actor."""

@@ -62,7 +62,7 @@ class Learner(nn.Module):
 
         ``epoch`` is the number of epochs done.
         """
-        features = self._features(batch, self.method.frozen_layers())
+        features = self._features(batch)
         labels = batch.labels.expand(self.size, -1)
         task = self.objective.loss(features, labels, self._encode_text)
         loss = task + self.method.penalty(epoch)
@@ -83,8 +83,9 @@ class Learner(nn.Module):
         difference = F.normalize(features, dim=-1) - F.normalize(before.float().view_as(features), dim=-1)
         return difference.square().sum(dim=-1).mean(dim=1)
 
-    def _features(self, batch: Batch, untouched: Sequence[int]) -> Tensor:
-        """(K, B, D), where so many first layers of each member are as pre-trained."""
+    def _features(self, batch: Batch) -> Tensor:
+        """(K, B, D)."""
+        untouched = self.method.frozen_layers()
         with self._autocast():
             if self.prefix is None:
                 features = self.method(batch.of(batch.pixels, range(self.size)))
@@ -116,8 +117,8 @@ class Learner(nn.Module):
         """Features (K, N, D) of N images for all members."""
         at_once = max(1, pictures_at_once(self.problem.backbone) // self.size)
         rows = torch.arange(len(images), device=images.labels.device)
-        untouched = self.method.closed_layers()
-        parts = [self._features(Batch(images, part[None]), untouched) for part in rows.split(at_once)]
+        with self.method.measured():
+            parts = [self._features(Batch(images, part[None])) for part in rows.split(at_once)]
         return torch.cat(parts, dim=1)
 
     @torch.inference_mode()

@@ -35,6 +35,13 @@ def problem(problem: Problem) -> Problem:
     return problem.to(best_device())
 
 
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    """An actor keeps what it has for good; this process goes on to other tests."""
+    yield
+    gc.unfreeze()
+
+
 def fine_tune(problem: Problem, members: Sequence[Member]) -> FineTune:
     """Set up as in an actor, past the constructor of Trainable, which makes a log folder and asks Ray."""
     trainable = FineTune.__new__(FineTune)

@@ -13,6 +13,7 @@ from trainables import Problem, Training
 from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.methods import METHODS
+from trainables.methods.blocks import Block, Members
 
 MakeSpace = Callable[..., dict[str, Any]]
 
@@ -84,7 +85,7 @@ def test_retention_pulls_features_back(any_problem: Problem, make_space: MakeSpa
         return (1 - F.cosine_similarity(learner.method(images.pixels), before, dim=-1)).mean().item()
 
     far = distance()
-    learner._distance(learner._features(images, [0]), images).sum().backward()
+    learner._distance(learner._features(images), images).sum().backward()
     with torch.no_grad():
         for parameter in learner.method.updates().values():
             parameter -= 0.01 * parameter.grad
@@ -132,6 +133,33 @@ def test_closed_gates_are_the_pre_trained_model_to_the_bit_in_bfloat16_too(
         untouched = any_problem.backbone(images.pixels)
     opened, closed = learner.encode(images)
     assert torch.equal(closed, untouched.float()) and not torch.equal(opened, closed)
+
+
+@pytest.mark.parametrize("name", ["selective_lora", "taps"])
+def test_a_closed_block_costs_nothing_in_evaluation_and_is_back_in_training(
+    any_problem: Problem, make_space: MakeSpace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = pack(any_problem, *3 * (make_space(name),))
+    method = learner.method
+    randomise(learner)
+    with torch.no_grad():
+        method.gates.scores.uniform_(0, 0.2, generator=Generator().manual_seed(5))
+        every_block = method(any_problem.task.val.pixels.repeat(3, 1, 1, 1)).unflatten(0, (3, -1))
+    ran: list[int] = []
+    kind = type(method.placed[0])
+    update = kind.update
+
+    def counted(block: Block, x: torch.Tensor, members: Members) -> torch.Tensor:
+        ran.append(len(x))
+        return update(block, x, members)
+
+    monkeypatch.setattr(kind, "update", counted)
+    torch.testing.assert_close(learner.encode(any_problem.task.val), every_block, rtol=1e-4, atol=1e-5)
+    is_open = int(method.open().sum())
+    assert 0 < sum(ran) == is_open < method.open().numel()
+    ran.clear()
+    learner.loss(batch(any_problem, 3), 0).sum().backward()
+    assert sum(ran) == method.open().numel() and method.gates.scores.grad.all()
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "zero_shot"])

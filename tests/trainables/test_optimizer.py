@@ -87,6 +87,41 @@ def test_a_pack_of_one_takes_parameters_of_any_shape(generator: Generator) -> No
         torch.testing.assert_close(mine, reference, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("left", [(0, 2), (1,), ()])
+def test_parameters_that_lose_their_gradient_stay_where_they_are(
+    generator: Generator, left: tuple[int, ...]
+) -> None:
+    """As a block does that is closed for good; the others go on as if nothing had happened."""
+    shapes = [(1, *shape) for shape in SHAPES]
+    start = random_tensors(shapes, generator)
+    gradients = [random_tensors(shapes, generator) for _ in FACTORS]
+    packed, alone = ([tensor.clone().requires_grad_() for tensor in start] for _ in range(2))
+    ours, theirs = PackedAdamW(packed, [1e-2], [0.1]), torch.optim.AdamW(alone, lr=1e-2, weight_decay=0.1)
+    for number, step in enumerate(gradients, start=1):
+        live = range(len(shapes)) if number <= 2 else left
+        for place in live:
+            packed[place].grad, alone[place].grad = step[place].clone(), step[place].clone()
+        ours.step(number, 1.0)
+        theirs.step()
+        theirs.zero_grad()
+    for mine, reference in zip(packed, alone, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-6, atol=1e-6)
+
+
+def test_a_parameter_keeps_its_value_and_its_shape_when_steps_begin(generator: Generator) -> None:
+    """It becomes part of a larger tensor then, whoever else holds it."""
+    packed = [tensor.requires_grad_() for tensor in random_tensors([(3, *s) for s in SHAPES], generator)]
+    held, before = list(packed), [tensor.detach().clone() for tensor in packed]
+    optimizer = PackedAdamW(packed, [0.0] * 3, [0.0] * 3)
+    for parameter in packed:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(1, 1.0)
+    for mine, theirs, value in zip(packed, held, before, strict=True):
+        assert mine is theirs and mine.is_leaf and mine.requires_grad
+        torch.testing.assert_close(mine, value, rtol=0, atol=0)
+    assert [t.shape for t in optimizer.state()] == [t.shape for t in packed] * 2
+
+
 @pytest.mark.parametrize("optimizer", [PackedAdamW([], [0.1], [0.0]), PackedSGD([torch.ones(1, 2)], [0.1])])
 def test_parameters_without_a_gradient_stay(optimizer: PackedAdamW | PackedSGD) -> None:
     before = [p.clone() for p in optimizer.parameters]

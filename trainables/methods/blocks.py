@@ -3,7 +3,8 @@
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -117,6 +118,11 @@ class Block(nn.Module):
         return inner
 
 
+def _of(tensor: Tensor, members: Members) -> Tensor:
+    """The members' part of a tensor (K, ...). A slice of all would copy the gradient."""
+    return tensor if isinstance(members, slice) else tensor[members]
+
+
 class _Product(torch.autograd.Function):
     """x W^T, (P, M, in) and (P, out, in) -> (P, M, out), with gradients that are fast where a side is a rank.
 
@@ -127,15 +133,15 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return x @ weight.mT
+        return torch.bmm(x, weight.mT)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         (grad,) = grads
         if x.shape[-1] < grad.shape[-1]:
-            return (weight.mT @ grad.mT).mT, (x.mT @ grad).mT
-        return grad @ weight, grad.mT @ x
+            return torch.bmm(weight.mT, grad.mT).mT, torch.bmm(x.mT, grad).mT
+        return torch.bmm(grad, weight), torch.bmm(grad.mT, x)
 
 
 class LowRankBlock(Block):
@@ -184,8 +190,8 @@ class LowRankBlock(Block):
     def update(self, x: Tensor, members: Members) -> Tensor:
         """I(s) * (alpha / r) * B A x."""
         scale = (self.gate()[:, None] * self.scale)[members, None, :]
-        low: Tensor = _Product.apply(x, self.down[members].to(x.dtype))
-        product: Tensor = _Product.apply((low * scale).to(x.dtype), self.up[members].to(x.dtype))
+        low: Tensor = _Product.apply(x, _of(self.down, members).to(x.dtype))
+        product: Tensor = _Product.apply((low * scale).to(x.dtype), _of(self.up, members).to(x.dtype))
         return product
 
     def matrices(self) -> Tensor:
@@ -211,7 +217,7 @@ class FullRankBlock(Block):
 
     def update(self, x: Tensor, members: Members) -> Tensor:
         """I(s) * D x."""
-        return self.gate()[members, None, None] * (x @ self.delta[members].mT)
+        return self.gate()[members, None, None] * (x @ _of(self.delta, members).mT)
 
     def matrices(self) -> Tensor:
         """D."""
@@ -243,9 +249,20 @@ class BlockMethod(Method):
 
     def keep(self, kept: Tensor) -> None:
         """Leaves out of every block the members in which it is closed for good: 0 in ``kept``, (K, N)."""
-        self._kept = [[k for k, is_kept in enumerate(row) if is_kept] for row in kept.T.tolist()]
+        self._kept = kept
+        self._keepers = [[k for k, is_kept in enumerate(row) if is_kept] for row in kept.T.tolist()]
         self._frozen = self._first_layers(kept)
         self._groups: list[tuple[int, list[int]]] = []
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Closed blocks are left out, also those that training may open again."""
+        kept = self._kept
+        self.keep(self.open())
+        try:
+            yield
+        finally:
+            self.keep(kept)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (K * N, D) of pixels (K * N, 3, H, W) from 0 to 255, the members one after the other."""
@@ -261,17 +278,13 @@ class BlockMethod(Method):
     def _arrange(self, groups: list[tuple[int, list[int]]]) -> None:
         """Tells every block of the image tower which members have entered before it."""
         self._groups = groups
-        for block, layer, kept in zip(self.placed, self._layers, self._kept, strict=True):
+        for block, layer, kept in zip(self.placed, self._layers, self._keepers, strict=True):
             entered = [k for first, group in groups if layer is not None and first <= layer for k in group]
             block.arrange(range(self.size) if layer is None else entered, kept)
 
     def frozen_layers(self) -> list[int]:
         """Those before the first block that is not closed for good."""
         return self._frozen
-
-    def closed_layers(self) -> list[int]:
-        """Those before the first active block."""
-        return self._first_layers(self.open())
 
     def _first_layers(self, flags: Tensor) -> list[int]:
         """For each member, the layer of the image tower's first block with a flag of (K, N)."""

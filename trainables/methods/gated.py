@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Backbone
+from trainables.backbones.stages import Entry
 from trainables.gates import Gates, falling_count
 from trainables.methods.blocks import Block, BlockMethod, Gate
 from trainables.methods.method import Settings
@@ -47,6 +48,7 @@ class GatedMethod(BlockMethod):
         for k, settings in enumerate(members):
             if settings["mask"] is not None:
                 self.gates.fix(k, torch.tensor([name in settings["mask"] for name in self.blocks]))
+        self._columns: tuple[Tensor, ...] = ()
         device = next(backbone.parameters()).device
         self.gates.to(device)
         self._paid = torch.zeros(self.size, device=device)
@@ -58,12 +60,21 @@ class GatedMethod(BlockMethod):
         self._falling = [k for k, count in enumerate(self._counts) if count]
         fork = self.insert(
             backbone,
-            lambda linear, outputs, place: self.block(
-                linear, outputs, lambda: self.gates()[:, place], generators
-            ),
+            lambda linear, outputs, place: self.block(linear, outputs, lambda: self._gate(place), generators),
         )
         self._drop()
         return fork
+
+    def finish(self, entries: Sequence[Entry], groups: Sequence[Sequence[int]]) -> Tensor:
+        """As `Method.finish`. The gates are the same in all blocks of a pass, so they are found once."""
+        self._columns = self.gates().unbind(dim=1)
+        try:
+            return super().finish(entries, groups)
+        finally:
+            self._columns = ()
+
+    def _gate(self, place: int) -> Tensor:
+        return self._columns[place] if self._columns else self.gates()[:, place]
 
     @abstractmethod
     def block(self, linear: nn.Module, outputs: slice, gate: Gate, generators: Sequence[Generator]) -> Block:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 import torch
@@ -80,9 +81,9 @@ class Method(nn.Module):
         """For each member, how many of the image tower's first layers it leaves as they were pre-trained."""
         return [0] * self.size
 
-    def closed_layers(self) -> list[int]:
-        """The same, of the layers that are as pre-trained now, though training may still change them."""
-        return self.frozen_layers()
+    def measured(self) -> AbstractContextManager[None]:
+        """While it lasts, what changes nothing now is left out, also what training may still change."""
+        return nullcontext()
 
     def penalty(self, epoch: int) -> Tensor:
         """What is added to each member's task loss: (K,), zero unless the method has a price.
