@@ -72,40 +72,38 @@ class Gates(nn.Module):
         return torch.where(self.frozen[:, None], self.scores.detach(), self.scores)
 
     @torch.no_grad()
-    def cut(self, member: int, count: int) -> float:
+    def cut(self, member: int, count: int) -> Tensor:
         """Lowers all scores of a member by one amount, such that its ``count`` highest stay open.
 
         The amount puts the threshold midway between the last score that stays open and the first that
         closes; it is negative where blocks have to open, and zero where so many are open already. Of equal
-        scores the earlier block stays open.
+        scores the earlier block stays open. A GPU is not waited for.
 
         Returns:
-            The amount: what a price would have taken from each score.
+            The amount, (): what a price would have taken from each score.
         """
-        scores, threshold = self.scores[member], float(self.threshold[member])
-        if int((scores >= threshold).sum()) == count:
-            return 0.0
-        order = scores.argsort(descending=True, stable=True)
-        stay, close = order[:count], order[count:]
-        edge = [scores[side[end]] for side, end in ((stay, -1), (close, 0)) if len(side)]
-        amount = float(torch.stack(edge).mean()) - threshold
-        scores -= amount
+        threshold = self.threshold[member, 0]
+        scores, order = self.scores[member].sort(descending=True, stable=True)
+        edge = scores[max(0, count - 1) : count + 1].mean()
+        settled = (scores >= threshold).sum() == count
+        amount = torch.where(settled, 0.0, edge - threshold)
+        lowered = scores - amount
         # Equal scores, and rounding, would leave some on the wrong side.
-        scores[stay] = scores[stay].clamp_min(threshold)
-        scores[close] = scores[close].clamp_max(_below(threshold))
+        stay, close = lowered[:count].clamp_min(threshold), lowered[count:].clamp_max(_below(threshold))
+        self.scores[member, order] = torch.cat([stay, close])
         return amount
 
     @torch.no_grad()
     def fix(self, member: int, is_open: Tensor) -> None:
         """Opens just these blocks (N,) of a member, by scores at its threshold and below it, for good."""
-        threshold = float(self.threshold[member])
+        threshold = self.threshold[member, 0]
         self.scores[member] = torch.where(is_open, threshold, _below(threshold))
         self.frozen[member] = True
 
 
-def _below(threshold: float) -> float:
+def _below(threshold: Tensor) -> Tensor:
     """The largest score that is not open."""
-    return float(torch.nextafter(torch.tensor(threshold), torch.tensor(-torch.inf)))
+    return torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
 
 
 def falling_count(done: float, blocks: int, count: int) -> int:

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import Problem, Training, measure_reference
 from trainables.measures import Metrics
 from trainables.methods import METHODS
+from trainables.prefix import Prefix
 from trainables.training import learning_rate_share
 
 MakeSpace = Callable[..., dict[str, Any]]
@@ -274,3 +276,35 @@ def test_what_is_reported(problem: Problem, make_space: MakeSpace) -> None:
     assert epoch["forgetting"] == pytest.approx(lost)
     lost = problem.reference["test/probe/shapes"] - test["test/probe/shapes"]
     assert test["test/forgetting"] == pytest.approx(lost)
+
+
+class _Asked(TorchDispatchMode):
+    """Writes down the operations that hand a value of a tensor to Python: on a GPU they wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in ("_local_scalar_dense", "nonzero", "masked_select", "equal"):
+            self.operations.append(name)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"lambda": 5.0}, {"active_blocks": 2, "ramp": 0.9}, {"mask": ["image.0.fc1"]}],
+    ids=["price", "falling count", "mask"],
+)
+def test_no_step_waits_for_the_device(
+    problem: Problem, make_space: MakeSpace, settings: dict[str, Any]
+) -> None:
+    spaces = [make_space("selective_lora", settings, batch_size=8, epochs=2, crop=0.5) for _ in range(2)]
+    training = Training(problem, spaces, Prefix(problem.backbone, 1.0))
+    training.run_batches(1)
+    for number, batch in enumerate(training._drawn(2), start=2):
+        with _Asked() as asked:
+            training.learner.loss(batch, 0).sum().backward()
+            training._step(number)
+        assert asked.operations == []

@@ -99,7 +99,8 @@ class GatedMethod(BlockMethod):
         before = self.open()[member].bool()
         count = falling_count(done, len(self.blocks), self._counts[member])
         self._paid[member] += self.gates.cut(member, count)
-        self._closed_at[member, before & ~self.open()[member].bool()] = self._step
+        closed = before & ~self.open()[member].bool()
+        self._closed_at[member].masked_fill_(closed, self._step)
         self.gates.frozen[member] = done >= 1
 
     def _horizon(self, member: int) -> int:
