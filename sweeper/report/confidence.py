@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
-from scipy import stats
-
 #: How often an interval holds the true mean; 1 - CONFIDENCE is the level of the tests.
 CONFIDENCE = 0.95
 #: What two points are compared on.
@@ -60,7 +58,10 @@ def interval(values: Sequence[float]) -> Interval | None:
     n = len(values)
     if n == 1:
         return Interval(values[0], None, 1)
-    t = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    # Imported where several seeds are compared: it would take a seventh of every other command's start.
+    from scipy.stats import t as student
+
+    t = float(student.ppf((1 + CONFIDENCE) / 2, n - 1))
     return Interval(fmean(values), t * stdev(values) / math.sqrt(n), n)
 
 
@@ -80,8 +81,10 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float:
     means, spreads = (fmean(one), fmean(other)), (stdev(one), stdev(other))
     if not any(spreads):
         return float(math.isclose(*means, abs_tol=1e-9))
+    from scipy.stats import ttest_ind_from_stats
+
     # From the moments: given values, scipy warns of lost precision where one sample does not vary.
-    test = stats.ttest_ind_from_stats(
+    test = ttest_ind_from_stats(
         means[0], spreads[0], len(one), means[1], spreads[1], len(other), equal_var=False
     )
     return float(test.pvalue)
