@@ -100,7 +100,7 @@ class Sizes:
 
 
 TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = Sizes((1, 8), (16, 64), 64, blocks=(2, 8, 32))
+VIT = Sizes((1, 8), (16,), 64, blocks=(2, 8, 32))
 SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), trials=(2, 4), sides=(32, 64))
 
 
