@@ -122,7 +122,9 @@ def plot_levers(parts: dict[str, Row], file: Path) -> None:
     """Pictures a second over the pack; a panel a model and batch size, a colour a number of blocks."""
     grids = {name: p["rows"] for name, p in parts.items() if not name.startswith(("evaluation", "growth"))}
     chosen = [
-        (name, rows, batch) for name, rows in grids.items() for batch in sorted({r["batch"] for r in rows})
+        (name, rows, batch)
+        for name, rows in grids.items()
+        for batch in sorted({r["batch"] for r in rows if r["placed"] == "last"})
     ]
     if not chosen:
         return

@@ -64,7 +64,10 @@ from trainables.problem import Problem, open_problem
 from trainables.training import Training
 
 SPACES = Path(__file__).parents[1] / "spaces"
-PARTS = ("tiny-clip", "ViT-Tiny", "evaluation, tiny-clip", "evaluation, ViT-Tiny", "growth")
+PARTS = (
+    *("tiny-clip", "ViT-Tiny", "ViT-Tiny, random blocks"),
+    *("evaluation, tiny-clip", "evaluation, ViT-Tiny", "growth"),
+)
 BLOCKS, RANK, ROUNDS = (1, 2, 4, 8, 32), 8, 3
 DRAWS = 8
 
@@ -100,7 +103,8 @@ class Sizes:
 
 
 TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = Sizes((1, 8), (16,), 64, blocks=(2, 8, 32))
+VIT = Sizes((1, 2, 4, 8), (16, 32), 64, placed=("last",))
+VIT_RANDOM = Sizes((1, 8), (16,), 64, placed=("random",), blocks=(2,))
 SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), trials=(2, 4), sides=(32, 64))
 
 
@@ -277,10 +281,11 @@ def _all_trials(model: Model, cell: Cell, way: str, trials: int) -> None:
 def open_and_measure(name: str, rounds: int, small: bool) -> list[Row]:
     """The rows of one of the parts."""
     vit, side = (SMALL, 64) if small else (VIT, 224)
-    tiny = SMALL if small else TINY
+    tiny, scattered = (SMALL, replace(SMALL, placed=("random",))) if small else (TINY, VIT_RANDOM)
     measures: dict[str, Callable[[], list[Row]]] = {
         "tiny-clip": lambda: grid(open_tiny(), tiny, rounds),
         "ViT-Tiny": lambda: grid(open_vit(side, pictures=64), vit, rounds),
+        "ViT-Tiny, random blocks": lambda: grid(open_vit(side, pictures=64), scattered, rounds),
         "evaluation, tiny-clip": lambda: evaluations(open_tiny(), tiny, rounds),
         "evaluation, ViT-Tiny": lambda: evaluations(
             open_vit(side, pictures=24), replace(vit, blocks=vit.blocks[1:4:2]), rounds

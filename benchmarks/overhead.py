@@ -54,8 +54,11 @@ from trainables.training import Training
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 TRIALS, ROUNDS = 32, 3
 USEFUL = ("training", "evaluation")
-# Starts as sweeper/__main__.py does.
-_CHILD = "import sweeper.startup as s; s.quick_imports(); import benchmarks.overhead as o; o.main()"
+# Starts as sweeper/__main__.py does. As __main__, for actors are sent that, and would import another module.
+_CHILD = (
+    "import runpy, sweeper.startup as s; s.quick_imports(); "
+    "runpy.run_module('benchmarks.overhead', run_name='__main__', alter_sys=True)"
+)
 _EVENTS = "OVERHEAD_EVENTS"  # the folder in which the actors write down what they do
 
 # What the driver does before and after the trials, in turn.
