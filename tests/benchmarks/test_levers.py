@@ -1,7 +1,6 @@
 """The levers' benchmark: what its cells train, its arithmetic, and one small run."""
 
 import json
-import statistics
 import sys
 from collections import Counter
 from pathlib import Path
@@ -101,7 +100,4 @@ def test_a_part_is_measured_anew_and_the_others_are_kept(
     assert known["tiny-clip"] == told
     measured = {(r["against"], r["size"], r["way"]): r for r in known["growth"]["rows"]}
     assert all(len(r["cpu"]) == len(r["wall"]) == 2 and min(r["cpu"]) > 0 for r in measured.values())
-    # Four times the trials one by one cannot be cheaper than one.
-    few, many = (statistics.median(measured["trials", n, PLAIN]["cpu"]) for n in levers.SMALL.trials)
-    assert many > few
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("levers", "growth"))
