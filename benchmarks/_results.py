@@ -47,12 +47,12 @@ def short(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def machine() -> dict[str, Any]:
+def machine(libraries: Sequence[str] = LIBRARIES) -> dict[str, Any]:
     """What the figures were measured on."""
     known = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(": ")[2] for line in known if line.startswith("model name")), "unknown")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = {name: version(name) for name in LIBRARIES}
+    versions = {name: version(name) for name in libraries}
     return {
         "machine": f"{CORES} cores ({model}), {memory:.0f} GiB, mean load {os.getloadavg()[2]:.1f}",
         "versions": {"Python": platform.python_version(), **versions},

@@ -27,23 +27,20 @@ written down with the results.
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks._results import machine, written
+from benchmarks._results import REPOSITORY, heading, machine, written
 from benchmarks._trials import RESULTS, write_csv
 
-REPOSITORY = Path(__file__).parents[1]
 TRIALS = 1000
 SIZES = (100, 1000, 10_000)
 SAMPLERS = ("random", "tpe", "budget")
@@ -131,12 +128,8 @@ def report(ways: dict[str, Found], grown: dict[int, Found], command: str) -> str
         for way, found in ways.items()
         if "status" in found
     ]
-    versions = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return f"""# What a sweep costs beside its training
-
-`{command}`; benchmarks/scale.py says how it is measured.
-{machine()["machine"]}; Python {platform.python_version()}, {versions}.
-
+    own = machine(_LIBRARIES) | {"command": command}
+    return f"""{heading("What a sweep costs beside its training", "scale", own)}
 {written(lines).strip()}
 
 On the swept studies themselves: {"; ".join(swept)}.

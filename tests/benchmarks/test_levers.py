@@ -4,6 +4,7 @@ import json
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,19 @@ def test_every_pack_size_trains_the_same_draws_of_random_blocks() -> None:
     assert len(alone) == levers.DRAWS and all(len(set(mask)) == 4 for mask in alone)
     assert trained(2) == trained(4) == trained(8) == alone
     assert trained(32) == Counter(dict.fromkeys(alone, 4))
+
+
+def test_the_growth_over_trials_is_that_of_training_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    packs: list[int] = []
+    batches: list[int] = []
+
+    def training(cell: Cell, model: object, prefix: object) -> SimpleNamespace:
+        packs.append(cell.pack)
+        return SimpleNamespace(run_batches=batches.append)
+
+    monkeypatch.setattr(Cell, "training", training)
+    levers._all_trials(None, Cell(16, 4, 2), PLAIN, 10)  # type: ignore[arg-type]
+    assert packs == [4, 4, 2] and batches == [4, 4, 4]
 
 
 def test_the_last_blocks_are_those_that_are_passed_last() -> None:

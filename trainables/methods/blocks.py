@@ -249,9 +249,9 @@ class BlockMethod(Method):
 
     def keep(self, kept: Tensor) -> None:
         """Leaves out of every block the members in which it is closed for good: 0 in ``kept``, (K, N)."""
-        self._kept = kept
-        self._keepers = [[k for k, is_kept in enumerate(row) if is_kept] for row in kept.T.tolist()]
-        self._frozen = self._first_layers(kept)
+        # A copy, here: a method's own tensor may change, and a GPU is not asked again.
+        self._kept = kept.cpu().clone()
+        self._frozen = self._first_layers(self._kept)
         self._groups: list[tuple[int, list[int]]] = []
 
     @contextmanager
@@ -278,7 +278,8 @@ class BlockMethod(Method):
     def _arrange(self, groups: list[tuple[int, list[int]]]) -> None:
         """Tells every block of the image tower which members have entered before it."""
         self._groups = groups
-        for block, layer, kept in zip(self.placed, self._layers, self._keepers, strict=True):
+        for block, layer, row in zip(self.placed, self._layers, self._kept.T.tolist(), strict=True):
+            kept = [k for k, is_kept in enumerate(row) if is_kept]
             entered = [k for first, group in groups if layer is not None and first <= layer for k in group]
             block.arrange(range(self.size) if layer is None else entered, kept)
 
