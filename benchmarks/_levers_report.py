@@ -48,20 +48,18 @@ def find(rows: Sequence[Row], **wanted: Any) -> Row:
 
 def lever_rows(rows: Sequence[Row], unit: str) -> Iterator[dict[str, str]]:
     """Each lever alone, before and after, at the pack and the blocks that stand for all."""
-    pack, blocks = (
-        few(sorted({row[name] for row in rows}), n) for name, n in (("pack", PACK), ("blocks", FEW))
-    )
-    levers = {
-        f"pack of {pack}": ((1, PLAIN), (pack, PLAIN)),
-        "prefix, no memory": ((pack, PLAIN), (pack, "prefix")),
-        "prefix, memory": ((pack, PLAIN), (pack, MEMORY)),
-        "all together": ((1, PLAIN), (pack, MEMORY)),
-    }
+    blocks = few(sorted({row["blocks"] for row in rows}), FEW)
     for placed, batch in product(*(dict.fromkeys(row[name] for row in rows) for name in ("placed", "batch"))):
+        own = [row for row in rows if (row["placed"], row["batch"], row["blocks"]) == (placed, batch, blocks)]
+        pack = few(sorted({row["pack"] for row in own}), PACK)
+        levers = {
+            f"pack of {pack}": ((1, PLAIN), (pack, PLAIN)),
+            "prefix, no memory": ((pack, PLAIN), (pack, "prefix")),
+            "prefix, memory": ((pack, PLAIN), (pack, MEMORY)),
+            "all together": ((1, PLAIN), (pack, MEMORY)),
+        }
         for name, sides in levers.items():
-            before, after = (
-                find(rows, placed=placed, batch=batch, blocks=blocks, pack=p, way=way) for p, way in sides
-            )
+            before, after = (find(own, pack=p, way=way) for p, way in sides)
             yield {
                 "open blocks": f"{blocks} {placed}",
                 "batch": str(batch),
@@ -119,34 +117,39 @@ def report(parts: dict[str, Row]) -> str:
 
 
 def plot_levers(parts: dict[str, Row], file: Path) -> None:
-    """Pictures a second over the pack; a panel a model and batch size, a colour a number of blocks."""
+    """Pictures a second over the pack; a row a model, a panel a batch size, a colour a number of blocks."""
     grids = {name: p["rows"] for name, p in parts.items() if not name.startswith(("evaluation", "growth"))}
-    chosen = [
-        (name, rows, batch)
-        for name, rows in grids.items()
-        for batch in sorted({r["batch"] for r in rows if r["placed"] == "last"})
-    ]
-    if not chosen:
+    last = {name: [row for row in rows if row["placed"] == "last"] for name, rows in grids.items()}
+    models = [(name, rows, sorted({row["batch"] for row in rows})) for name, rows in last.items() if rows]
+    if not models:
         return
+    wide = max(len(batches) for _, _, batches in models)
     figure, panels = plt.subplots(
-        1, len(chosen), figsize=(2.5 + 3.2 * len(chosen), 4.5), layout="constrained", squeeze=False
+        *(len(models), wide), figsize=(2.5 + 3.2 * wide, 4 * len(models)), layout="constrained", squeeze=False
     )
-    styles = dict(zip(WAYS, (":", "--", "-"), strict=True))
-    for axes, (name, rows, batch) in zip(panels[0], chosen, strict=True):
-        own = [row for row in rows if (row["batch"], row["placed"]) == (batch, "last")]
-        every = dict.fromkeys(row["blocks"] for row in own)
-        for (place, blocks), (way, style) in product(enumerate(every), styles.items()):
-            line = [row for row in own if (row["blocks"], row["way"]) == (blocks, way)]
-            speeds = [1 / statistics.median(row["wall"]) for row in line]
-            label = f"last {blocks}, {way}"
-            axes.loglog([row["pack"] for row in line], speeds, style, color=f"C{place}", label=label)
-        axes.set_title(f"{name}, batch {batch}", loc="left")
-        _name_ticks(axes, [row["pack"] for row in own])
-        axes.set(xlabel="pack", ylabel="pictures a second")
-        axes.spines[["top", "right"]].set_visible(False)
+    for line, (name, rows, batches) in zip(panels, models, strict=True):
+        for axes, batch in zip(line, batches, strict=False):
+            _plot_speeds(axes, [row for row in rows if row["batch"] == batch])
+            axes.set_title(f"{name}, batch {batch}", loc="left")
+        for axes in line[len(batches) :]:
+            axes.remove()
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(file, dpi=150)
     plt.close(figure)
+
+
+def _plot_speeds(axes: Any, rows: Sequence[Row]) -> None:
+    """A line for each number of open blocks and each way."""
+    styles = dict(zip(WAYS, (":", "--", "-"), strict=True))
+    blocks = dict.fromkeys(row["blocks"] for row in rows)
+    for (place, count), (way, style) in product(enumerate(blocks), styles.items()):
+        line = [row for row in rows if (row["blocks"], row["way"]) == (count, way)]
+        speeds = [1 / statistics.median(row["wall"]) for row in line]
+        label = f"last {count}, {way}"
+        axes.loglog([row["pack"] for row in line], speeds, style, color=f"C{place}", label=label)
+    _name_ticks(axes, [row["pack"] for row in rows])
+    axes.set(xlabel="pack", ylabel="pictures a second")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _name_ticks(axes: Any, sizes: Sequence[int]) -> None:

@@ -8,13 +8,15 @@ Method: spaces/clip_lambda.yaml (tiny-clip, 32 px, 8 layers with 4 blocks each) 
 px (12 layers) with random weights and pictures; one core, one thread. Blocks have rank 8. By `method.mask`, n
 of them are open from the start: the `last` n of the model, the same for all members, which is the best case
 of a prefix; or `random` n, drawn for each member apart, which is about the worst. There are eight such draws,
-and every pack size trains all of them, in several packs if need be. All members have one seed, as the trials
-of a sweep have, so they see the same pictures in the same order. A cell trains a few batches, after one that
-fills the memory: its figures are those after the first epoch of the first pack. The ways of a
-cell are measured one after the other in each round, and rounds repeat the whole; given are medians over the
-rounds, and for ratios the least and the most too. On a busy machine the CPU time of the process is steadier
-than wall time, so ratios are given of both. `trials an hour` is for a training as in the space, 3 epochs of
-1,078 pictures, without evaluation. The lever *evaluation* is `Training.validate`, after a batch of training.
+and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 256
+pictures, of all members together, since each takes 30 MB where all blocks are open. All members have one
+seed, as the trials of a sweep have, so they see the same pictures in the same order. A cell trains a few
+batches, after one that fills the memory: its figures are those after the first epoch of the first pack. The
+ways of a cell are measured one after the other in each round, and rounds repeat the whole; given are medians
+over the rounds, and for ratios the least and the most too. On a busy machine the CPU time of the process is
+steadier than wall time, so ratios are given of both. `trials an hour` is for a training as in the space, 3
+epochs of 1,078 pictures, without evaluation. The lever *evaluation* is `Training.validate`, after a batch of
+training.
 
 Growth: the same, for a training without packs and prefix and one with both: seconds against trials (pack by
 pack, their building included), pack size, open blocks, and the side of the picture. The slope is that of a
@@ -81,6 +83,7 @@ class Sizes:
     Attributes:
         pictures: as many are trained on in a measurement, or one batch of the pack where that is more.
         placed: how the open blocks are chosen.
+        step: pictures in one step of all members, at most: more would not fit into the memory.
         trials, sides: against which the growth is measured; the sides are in px.
     """
 
@@ -89,22 +92,23 @@ class Sizes:
     pictures: int
     placed: Sequence[str] = ("last", "random")
     blocks: Sequence[int] = BLOCKS
+    step: int = 4096
     trials: Sequence[int] = (4, 8, 16, 32, 64)
     sides: Sequence[int] = (64, 96, 128, 160, 224)
 
     def cells(self, model: "Model", packs: Sequence[int], batches: Sequence[int]) -> list["Cell"]:
-        """One for each batch size, pack and number of blocks; where all are open, there is one place."""
+        """One for each batch size, pack that fits, and number of blocks; all of them have one place."""
         every = len(model.names)
         return [
             Cell(batch, pack, blocks, placed)
             for placed, batch, pack, blocks in product(self.placed, batches, packs, self.blocks)
-            if placed == self.placed[0] or blocks < every
+            if batch * pack <= self.step and (placed == self.placed[0] or blocks < every)
         ]
 
 
 TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = Sizes((1, 2, 4, 8), (16, 32), 64, placed=("last",))
-VIT_RANDOM = Sizes((1, 8), (16,), 64, placed=("random",), blocks=(2,))
+VIT = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 64, placed=("last",), step=256)
+VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), batches=(16, 32), placed=("random",), blocks=(2,))
 SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), trials=(2, 4), sides=(32, 64))
 
 
@@ -284,8 +288,8 @@ def open_and_measure(name: str, rounds: int, small: bool) -> list[Row]:
     tiny, scattered = (SMALL, replace(SMALL, placed=("random",))) if small else (TINY, VIT_RANDOM)
     measures: dict[str, Callable[[], list[Row]]] = {
         "tiny-clip": lambda: grid(open_tiny(), tiny, rounds),
-        "ViT-Tiny": lambda: grid(open_vit(side, pictures=64), vit, rounds),
-        "ViT-Tiny, random blocks": lambda: grid(open_vit(side, pictures=64), scattered, rounds),
+        "ViT-Tiny": lambda: grid(open_vit(side, pictures=128), vit, rounds),
+        "ViT-Tiny, random blocks": lambda: grid(open_vit(side, pictures=128), scattered, rounds),
         "evaluation, tiny-clip": lambda: evaluations(open_tiny(), tiny, rounds),
         "evaluation, ViT-Tiny": lambda: evaluations(
             open_vit(side, pictures=24), replace(vit, blocks=vit.blocks[1:4:2]), rounds

@@ -23,19 +23,12 @@ from torch import Generator, Tensor, nn
 
 from trainables.backbones.tiny_dino import FIGURES, IMAGE_SIZE, MEAN, STD, WEIGHTS, open_tiny_dino
 from trainables.backbones.tiny_dino.views import GENTLE, WILD
-from trainables.data.digits import digits
+from trainables.data import SHIPPED, ImageSet, Task
 from trainables.data.drawing import FONTS, SYMBOLS, Style, draw
-from trainables.data.glyphs import glyph_colors, glyphs
-from trainables.data.images import ImageSet, Task
 
 # Upright, centred and clean: pose and noise come from the views alone, so they tell nothing of the image.
 _STYLE = Style(rotation=0.0, scale=(1.0, 1.0), shift=0.0, noise=0.0)
 _BATCH = 512  # images that are measured at a time
-_SOURCES: dict[str, Callable[[int], Task]] = {
-    "digits": digits,
-    "glyphs": glyphs,
-    "glyph_colors": glyph_colors,
-}
 
 
 @dataclass(frozen=True)
@@ -245,7 +238,7 @@ def knn_accuracy(
 
 def figures(encode: Callable[[ImageSet], Tensor]) -> dict[str, dict[str, float]]:
     """Measure k-NN accuracy, percent, on the validation and test split; the bank is the train split."""
-    return {name: _figures(encode, source(IMAGE_SIZE)) for name, source in _SOURCES.items()}
+    return {name: _figures(encode, source(IMAGE_SIZE)) for name, source in SHIPPED.items()}
 
 
 def _figures(encode: Callable[[ImageSet], Tensor], task: Task) -> dict[str, float]:
