@@ -165,7 +165,7 @@ _PER = {"trials": "", "pack": " for a picture of every member"}
 def plot_growth(rows: Sequence[Row], file: Path) -> None:
     """CPU seconds over each size, on logarithmic axes, with the slope of each way."""
     against = list(dict.fromkeys(row["against"] for row in rows))
-    figure, panels = plt.subplots(1, len(against), figsize=(4 * len(against), 3.5), layout="constrained")
+    figure, panels = plt.subplots(1, len(against), figsize=(4 * len(against), 4.2), layout="constrained")
     for axes, what in zip(panels, against, strict=True):
         for way in dict.fromkeys(row["way"] for row in rows):
             own = [row for row in rows if (row["against"], row["way"]) == (what, way)]
@@ -173,6 +173,6 @@ def plot_growth(rows: Sequence[Row], file: Path) -> None:
         _name_ticks(axes, [row["size"] for row in rows if row["against"] == what])
         axes.set(xlabel=what, ylabel="CPU s" + _PER.get(what, " for a picture"))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, title="slope")
+        axes.legend(frameon=False, title="slope", loc="lower left", bbox_to_anchor=(0, 1))
     figure.savefig(file, dpi=150)
     plt.close(figure)

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import _levers_report, levers
 from benchmarks._levers_report import MEMORY, PLAIN, WAYS
-from benchmarks.levers import Cell
+from benchmarks.levers import Cell, Sizes
 
 NAMES = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 
@@ -72,6 +72,16 @@ def test_a_lever_is_how_many_times_less_it_takes_round_by_round() -> None:
     assert found["prefix, memory"]["times, wall"] == "4 (2 to 6)"
     assert found["all together"]["times, wall"] == "9 (6 to 12)"
     assert (found["pack of 8"]["pictures a second before"], found["pack of 8"]["after"]) == ("0.111", "0.25")
+
+
+def test_a_batch_size_is_judged_by_the_largest_pack_that_it_was_measured_with() -> None:
+    model = SimpleNamespace(names=NAMES)
+    sizes = Sizes((1, 4, 8), (16, 64), 64, placed=("last",), blocks=(2,), step=256)
+    cells = sizes.cells(model, sizes.packs, sizes.batches)  # type: ignore[arg-type]
+    assert [(c.batch, c.pack) for c in cells] == [(16, 1), (16, 4), (16, 8), (64, 1), (64, 4)]
+    rows = [row([1.0 / c.pack], batch=c.batch, pack=c.pack, way=way) for c in cells for way in WAYS]
+    found = {(r["batch"], r["lever"]): r["times, wall"] for r in _levers_report.lever_rows(rows, "")}
+    assert found["16", "pack of 8"] == "8" and found["64", "pack of 4"] == "4"
 
 
 def test_the_slope_is_the_exponent_of_a_power_law() -> None:
