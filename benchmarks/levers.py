@@ -9,7 +9,7 @@ px (12 layers) with random weights and pictures; one core, one thread. Blocks ha
 of them are open from the start: the `last` n of the model, the same for all members, which is the best case
 of a prefix; or `random` n, drawn for each member apart, which is about the worst. There are eight such draws,
 and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 256
-pictures, of all members together, since each takes 30 MB where all blocks are open. All members have one
+pictures, of all members together, since each takes 42 MB where all blocks are open. All members have one
 seed, as the trials of a sweep have, so they see the same pictures in the same order. A cell trains a few
 batches, after one that fills the memory: its figures are those after the first epoch of the first pack. The
 ways of a cell are measured one after the other in each round, and rounds repeat the whole; given are medians
