@@ -120,19 +120,18 @@ def plot_levers(parts: dict[str, Row], file: Path) -> None:
     """Pictures a second over the pack; a row a model, a panel a batch size, a colour a number of blocks."""
     grids = {name: p["rows"] for name, p in parts.items() if not name.startswith(("evaluation", "growth"))}
     last = {name: [row for row in rows if row["placed"] == "last"] for name, rows in grids.items()}
-    models = [(name, rows, sorted({row["batch"] for row in rows})) for name, rows in last.items() if rows]
+    models = {name: rows for name, rows in last.items() if rows}
     if not models:
         return
-    wide = max(len(batches) for _, _, batches in models)
+    batches = sorted({row["batch"] for rows in models.values() for row in rows})
+    size = (2.5 + 3.2 * len(batches), 4 * len(models))
     figure, panels = plt.subplots(
-        *(len(models), wide), figsize=(2.5 + 3.2 * wide, 4 * len(models)), layout="constrained", squeeze=False
+        len(models), len(batches), figsize=size, layout="constrained", squeeze=False
     )
-    for line, (name, rows, batches) in zip(panels, models, strict=True):
-        for axes, batch in zip(line, batches, strict=False):
+    for line, (name, rows) in zip(panels, models.items(), strict=True):
+        for axes, batch in zip(line, batches, strict=True):
             _plot_speeds(axes, [row for row in rows if row["batch"] == batch])
             axes.set_title(f"{name}, batch {batch}", loc="left")
-        for axes in line[len(batches) :]:
-            axes.remove()
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(file, dpi=150)
     plt.close(figure)

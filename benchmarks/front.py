@@ -39,13 +39,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
+from benchmarks._results import REPOSITORY
 from benchmarks._trials import RESULTS, markdown
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.front import REFERENCE_POINT
 from sweeper.study.records import TrialRecord
 from sweeper.study.sweep_study import SweepStudy
 
-REPOSITORY = Path(__file__).parents[1]
 SPACE = REPOSITORY / "spaces" / "clip_lambda.yaml"
 SEEDS = (0, 1, 2, 3, 4)
 TRIALS = 16

@@ -28,6 +28,7 @@ line through logarithms: 1 is proportional.
 
 import argparse
 import json
+import math
 import random
 import statistics
 import time
@@ -55,7 +56,7 @@ from benchmarks._levers_report import (
     plot_levers,
     report,
 )
-from benchmarks._results import machine
+from benchmarks._results import REPOSITORY, machine
 from benchmarks._trials import RESULTS
 from search_spaces import Space, load_space
 from trainables.backbones import KINDS, TimmBackbone
@@ -65,7 +66,7 @@ from trainables.probes import KnnProbe
 from trainables.problem import Problem, open_problem
 from trainables.training import Training
 
-SPACES = Path(__file__).parents[1] / "spaces"
+SPACES = REPOSITORY / "spaces"
 PARTS = (
     *("tiny-clip", "ViT-Tiny", "ViT-Tiny, random blocks"),
     *("evaluation, tiny-clip", "evaluation, ViT-Tiny", "growth"),
@@ -92,12 +93,12 @@ class Sizes:
     pictures: int
     placed: Sequence[str] = ("last", "random")
     blocks: Sequence[int] = BLOCKS
-    step: int = 4096
+    step: float = math.inf
     trials: Sequence[int] = (4, 8, 16, 32, 64)
     sides: Sequence[int] = (64, 96, 128, 160, 224)
 
     def cells(self, model: "Model", packs: Sequence[int], batches: Sequence[int]) -> list["Cell"]:
-        """One for each batch size, pack that fits, and number of blocks; all of them have one place."""
+        """One for each batch, pack that fits and number of blocks; where all are open, there is one place."""
         every = len(model.names)
         return [
             Cell(batch, pack, blocks, placed)
@@ -107,7 +108,7 @@ class Sizes:
 
 
 TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 64, placed=("last",), step=256)
+VIT = replace(TINY, pictures=64, placed=("last",), step=256)
 VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), batches=(16, 32), placed=("random",), blocks=(2,))
 SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), trials=(2, 4), sides=(32, 64))
 
