@@ -15,7 +15,7 @@ from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
 from trainables.errors import ProblemError
 from trainables.measures import Metrics
-from trainables.memory import out_of_memory
+from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.prefix import Prefix
 from trainables.problem import Problem
 from trainables.time_limit import TimeLimit
@@ -41,6 +41,7 @@ class FineTune(tune.Trainable):
 
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
         """Called once an actor: the problem comes from the object store."""
+        keep_freed_memory()
         self.problem = replace(problem, reference=reference).to(best_device())
         self.reset_config(config)
         self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
@@ -73,6 +74,7 @@ class FineTune(tune.Trainable):
         # Only here are the error, its frames and the tensors in them gone.
         self._drop()
         self.prefix.forget()
+        return_freed_memory()
         own = self.failures
         return [
             self._report(k, "failed" if k in own else state, reason=own.get(k, reason))
@@ -80,7 +82,7 @@ class FineTune(tune.Trainable):
         ]
 
     def _drop(self) -> None:
-        """Gives the memory of a pack back at once, also of what refers to itself."""
+        """Frees the memory of a pack at once, also of what refers to itself."""
         self.training: Training | None = None
         gc.collect()
         if torch.cuda.is_available():

@@ -3,7 +3,7 @@
 import time
 
 from search_spaces import Space
-from trainables.memory import out_of_memory
+from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.problem import Problem
 from trainables.training import Training, best_device
 
@@ -24,7 +24,14 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return 1
     if space.resources.pack != "auto":
         return space.resources.pack
-    problem = problem.to(best_device())
+    keep_freed_memory()  # as in the processes of the trials
+    try:
+        return _fastest(problem.to(best_device()), space, at_once)
+    finally:
+        return_freed_memory()
+
+
+def _fastest(problem: Problem, space: Space, at_once: int) -> int:
     best, best_cost = 1, float("inf")
     rounds = _ROUNDS.get(space.search.sampler, _LEARNING)
     largest = max(1, space.search.trials // (rounds * at_once))

@@ -1,12 +1,18 @@
 """The pack size, chosen by measurement."""
 
+import os
+import platform
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+import torch
 
 from search_spaces import Space, load_space
 from sweeper.driver import packs
 from sweeper.driver.packs import choose_pack
+from trainables.memory import return_freed_memory
 from trainables.problem import Problem, open_problem
 
 SPACE = Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml"
@@ -56,8 +62,6 @@ def test_a_pack_that_does_not_fit_the_memory_is_too_large(
     """The allocator itself runs out: no machine has so much memory."""
 
     def greedy(problem: Problem, space: Space, size: int) -> float:
-        import torch
-
         torch.empty((1 if size < 4 else 2**50,), dtype=torch.uint8)
         return 1.0
 
@@ -76,3 +80,35 @@ def test_what_goes_wrong_otherwise_is_told(problem: Problem, monkeypatch: pytest
 
 def test_a_real_measurement_gives_a_size_that_trains(problem: Problem) -> None:
     assert choose_pack(problem, space("search.sampler=random"), at_once=2) in (1, 2, 4, 8)
+
+
+def pages() -> int:
+    """Pages of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+def pages_over_a_choice(problem: Problem, space: Space) -> list[int]:
+    """Before, after the steps of each size, which take 64 MiB, and after."""
+    had: list[int] = []
+
+    def step(problem: Problem, space: Space, size: int) -> float:
+        torch.ones(2**24)
+        had.append(pages())
+        return 1.0
+
+    packs._seconds_a_step = step
+    return_freed_memory()
+    before = pages()
+    choose_pack(problem, space, at_once=2)
+    return [before, *had, pages()]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps freed memory")
+def test_packs_are_measured_with_the_memory_of_the_step_before_and_leave_none(problem: Problem) -> None:
+    """In a process of its own, since it matters what became of the memory before."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        asked = space("search.sampler=random")
+        before, *had, after = pool.submit(pages_over_a_choice, problem, asked).result()
+    tensor = 2**26 // os.sysconf("SC_PAGE_SIZE")
+    assert len(had) == 4 and min(had) - before > 0.9 * tensor
+    assert after - before < 0.3 * tensor
