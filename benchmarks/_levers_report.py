@@ -14,6 +14,8 @@ from benchmarks._results import heading, short, spread, written
 
 PLAIN, MEMORY, ALL = "plain", "prefix, memory", "pack, prefix, memory"
 WAYS: dict[str, float | None] = {PLAIN: None, "prefix": 0.0, MEMORY: 4.0}  # GiB remembered
+NO_GRID = ("evaluation", "kept memory", "growth")
+KEPT = {"given back": False, "kept": True}  # the memory that a step frees
 CLOCKS = ("wall", "cpu")
 PICTURES_A_TRIAL = 3 * 1078
 PACK, FEW = 8, 2  # the pack and the open blocks at which levers are compared, where they were measured
@@ -82,6 +84,22 @@ def grid_rows(rows: Sequence[Row], placed: str, scale: float) -> Iterator[dict[s
         yield line
 
 
+def kept_rows(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """A line for each model, batch size and pack: what it brings that freed memory is kept."""
+    for model, batch, pack in dict.fromkeys((row["model"], row["batch"], row["pack"]) for row in rows):
+        before, after = (find(rows, model=model, batch=batch, pack=pack, way=way) for way in KEPT)
+        yield {
+            "model": model,
+            "open blocks": str(before["blocks"]),
+            "batch": str(batch),
+            "pack": str(pack),
+            "pictures a second, memory given back": short(1 / statistics.median(before["wall"])),
+            "kept": short(1 / statistics.median(after["wall"])),
+            "times, wall": ratio(before, after, "wall"),
+            "times, CPU": ratio(before, after, "cpu"),
+        }
+
+
 def growth_rows(rows: Sequence[Row]) -> Iterator[dict[str, str]]:
     """A line for each size and way: its seconds and the slope."""
     for against, way in dict.fromkeys((row["against"], row["way"]) for row in rows):
@@ -105,6 +123,9 @@ def report(parts: dict[str, Row]) -> str:
         if name == "growth":
             text.append(written(growth_rows(rows)) + "\n![How cost grows](growth.png)\n")
             continue
+        if name == "kept memory":
+            text.append(written(kept_rows(rows)))
+            continue
         scales = {"evaluations a second": 1.0}
         if not name.startswith("evaluation"):
             scales = {"pictures a second": 1.0, "trials an hour": 3600 / PICTURES_A_TRIAL}
@@ -118,7 +139,7 @@ def report(parts: dict[str, Row]) -> str:
 
 def plot_levers(parts: dict[str, Row], file: Path) -> None:
     """Pictures a second over the pack; a row a model, a panel a batch size, a colour a number of blocks."""
-    grids = {name: p["rows"] for name, p in parts.items() if not name.startswith(("evaluation", "growth"))}
+    grids = {name: p["rows"] for name, p in parts.items() if not name.startswith(NO_GRID)}
     last = {name: [row for row in rows if row["placed"] == "last"] for name, rows in grids.items()}
     models = {name: rows for name, rows in last.items() if rows}
     if not models:

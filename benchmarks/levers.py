@@ -16,7 +16,8 @@ ways of a cell are measured one after the other in each round, and rounds repeat
 over the rounds, and for ratios the least and the most too. On a busy machine the CPU time of the process is
 steadier than wall time, so ratios are given of both. `trials an hour` is for a training as in the space, 3
 epochs of 1,078 pictures, without evaluation. The lever *evaluation* is `Training.validate`, after a batch of
-training.
+training. The lever *kept memory* is that a process keeps what a step frees for the next, as all the other
+figures have it: each of its own is of a training in a process of its own, without a prefix.
 
 Growth: the same, for a training without packs and prefix and one with both: seconds against trials (pack by
 pack, their building included), pack size, open blocks, and the side of the picture. The slope is that of a
@@ -33,10 +34,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -46,6 +50,7 @@ from benchmarks._levers_report import (
     ALL,
     CLOCKS,
     FEW,
+    KEPT,
     MEMORY,
     PACK,
     PLAIN,
@@ -61,6 +66,7 @@ from benchmarks._trials import RESULTS
 from search_spaces import Space, load_space
 from trainables.backbones import KINDS, TimmBackbone
 from trainables.data import ImageSet, Task
+from trainables.memory import keep_freed_memory
 from trainables.prefix import Prefix
 from trainables.probes import KnnProbe
 from trainables.problem import Problem, open_problem
@@ -69,7 +75,7 @@ from trainables.training import Training
 SPACES = REPOSITORY / "spaces"
 PARTS = (
     *("tiny-clip", "ViT-Tiny", "ViT-Tiny, random blocks"),
-    *("evaluation, tiny-clip", "evaluation, ViT-Tiny", "growth"),
+    *("evaluation, tiny-clip", "evaluation, ViT-Tiny", "kept memory", "growth"),
 )
 BLOCKS, RANK, ROUNDS = (1, 2, 4, 8, 32), 8, 3
 DRAWS = 8
@@ -85,6 +91,7 @@ class Sizes:
         pictures: as many are trained on in a measurement, or one batch of the pack where that is more.
         placed: how the open blocks are chosen.
         step: pictures in one step of all members, at most: more would not fit into the memory.
+        kept: batch sizes and packs of which steps are measured that keep their memory.
         trials, sides: against which the growth is measured; the sides are in px.
     """
 
@@ -94,6 +101,7 @@ class Sizes:
     placed: Sequence[str] = ("last", "random")
     blocks: Sequence[int] = BLOCKS
     step: float = math.inf
+    kept: Sequence[tuple[int, int]] = ((64, 1), (64, 8), (128, 8))
     trials: Sequence[int] = (4, 8, 16, 32, 64)
     sides: Sequence[int] = (64, 96, 128, 160, 224)
 
@@ -108,9 +116,11 @@ class Sizes:
 
 
 TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = replace(TINY, pictures=64, placed=("last",), step=256)
+VIT = replace(
+    TINY, pictures=64, placed=("last",), step=256, kept=((16, 1), (16, 8), (64, 1), (128, 1), (128, 2))
+)
 VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), batches=(16, 32), placed=("random",), blocks=(2,))
-SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), trials=(2, 4), sides=(32, 64))
+SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), kept=((16, 2),), trials=(2, 4), sides=(32, 64))
 
 
 @dataclass(frozen=True)
@@ -250,6 +260,29 @@ def evaluations(model: Model, sizes: Sizes, rounds: int) -> list[Row]:
     return rounds_of(model, cells, rounds, lambda cell, prefix: evaluate(model, cell, prefix))
 
 
+def kept_memory(sizes: Sequence[tuple[Callable[[], Model], Sizes]], rounds: int) -> list[Row]:
+    """Seconds a picture with the most open blocks, by processes that keep freed memory and by others."""
+    rows: dict[tuple[Any, ...], Row] = {}
+    for number, (opened, own) in product(range(rounds), sizes):
+        for (batch, pack), way in product(own.kept, list(KEPT)[:: 1 if number % 2 == 0 else -1]):
+            cell = Cell(batch, pack, max(own.blocks))
+            print(f"kept memory, round {number + 1}: {way}, {cell}", flush=True)
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:
+                work = process.submit(_train_apart, opened, cell, own.pictures, KEPT[way])
+                model, times = work.result()
+            row = {"model": model, **vars(cell), "way": way, "wall": [], "cpu": []}
+            note(rows.setdefault((model, batch, pack, way), row), [times])
+    return list(rows.values())
+
+
+def _train_apart(opened: Callable[[], Model], cell: Cell, pictures: int, keep: bool) -> tuple[str, Times]:
+    torch.set_num_threads(1)
+    if keep:
+        keep_freed_memory()
+    model = opened()
+    return model.name, train(model, cell, None, pictures)
+
+
 def growth(tiny: Model, sizes: Sizes, rounds: int) -> list[Row]:
     """Seconds against each size, by a training without levers and by one with all of them."""
     batch, pack, blocks = few(sizes.batches, 32), few(sizes.packs, PACK), few(sizes.blocks, FEW)
@@ -295,6 +328,9 @@ def open_and_measure(name: str, rounds: int, small: bool) -> list[Row]:
         "evaluation, ViT-Tiny": lambda: evaluations(
             open_vit(side, pictures=24), replace(vit, blocks=vit.blocks[1:4:2]), rounds
         ),
+        "kept memory": lambda: kept_memory(
+            [(open_tiny, tiny), (partial(open_vit, side, pictures=128), vit)], rounds
+        ),
         "growth": lambda: growth(open_tiny(), tiny, rounds),
     }
     return measures[name]()
@@ -311,6 +347,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "levers.json"
     known: dict[str, Row] = json.loads(file.read_text()) if file.exists() else {}

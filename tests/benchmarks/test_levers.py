@@ -84,6 +84,15 @@ def test_a_batch_size_is_judged_by_the_largest_pack_that_it_was_measured_with() 
     assert found["16", "pack of 8"] == "8" and found["64", "pack of 4"] == "4"
 
 
+def test_kept_memory_is_told_for_each_step_that_was_measured() -> None:
+    seconds = {(16, "given back"): [0.2, 0.3], (16, "kept"): [0.1, 0.1]}
+    seconds |= {(64, "given back"): [0.1, 0.1], (64, "kept"): [0.1, 0.2]}
+    rows = [row(s, model="a ViT", batch=batch, pack=2, way=way) for (batch, way), s in seconds.items()]
+    small, large = _levers_report.kept_rows(rows)
+    assert (small["times, CPU"], large["times, wall"]) == ("2.5 (2 to 3)", "0.75 (0.5 to 1)")
+    assert (small["pictures a second, memory given back"], small["kept"]) == ("4", "10")
+
+
 def test_the_slope_is_the_exponent_of_a_power_law() -> None:
     sizes = (1, 2, 4, 8)
     rows = [{"size": n, "cpu": [0.3 * n**1.5, 0.3 * n**1.5, 99.0], "wall": [float(n)]} for n in sizes]
@@ -125,3 +134,13 @@ def test_a_part_is_measured_anew_and_the_others_are_kept(
     measured = {(r["against"], r["size"], r["way"]): r for r in known["growth"]["rows"]}
     assert all(len(r["cpu"]) == len(r["wall"]) == 2 and min(r["cpu"]) > 0 for r in measured.values())
     assert all((tmp_path / f"{name}.png").stat().st_size > 5000 for name in ("levers", "growth"))
+
+
+@pytest.mark.slow
+def test_memory_is_kept_and_given_back_by_processes_of_their_own() -> None:
+    rows = levers.kept_memory([(levers.open_tiny, levers.SMALL)], rounds=1)
+    assert [(row["model"], row["way"], row["blocks"]) for row in rows] == [
+        ("tiny-clip", "given back", 2),
+        ("tiny-clip", "kept", 2),
+    ]
+    assert all(len(row["cpu"]) == 1 and row["cpu"][0] > 0 for row in rows)
