@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from trainables import Problem, Training
 from trainables.batch import Batch
 from trainables.learner import Learner
-from trainables.methods.blocks import BlockMethod
+from trainables.methods.block_method import BlockMethod
 from trainables.objectives import Flyp, FreshHead, PromptHead, make_objective
 
 MakeSpace = Callable[..., dict[str, Any]]

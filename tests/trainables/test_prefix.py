@@ -10,7 +10,7 @@ import torch
 from trainables import Problem, Training
 from trainables.backbones.stages import Entry, finish, run
 from trainables.batch import Batch
-from trainables.methods.blocks import BlockMethod
+from trainables.methods.block_method import BlockMethod
 from trainables.prefix import Prefix
 
 MakeSpace = Callable[..., dict[str, Any]]

@@ -9,7 +9,7 @@ import torch
 from trainables import Problem, Training, checkpoint
 from trainables.learner import Learner
 from trainables.measures import Metrics
-from trainables.methods.blocks import BlockMethod
+from trainables.methods.block_method import BlockMethod
 from trainables.wise_ft import SHARES, wise_ft_curves
 
 MakeSpace = Callable[..., dict[str, Any]]

@@ -14,7 +14,8 @@ from trainables.export.given import Given
 from trainables.export.head import Head
 from trainables.export.trained import Trained, check_base, read_card, save_card, save_tensors
 from trainables.methods import METHODS
-from trainables.methods.blocks import Block, BlockMethod, LowRankBlock
+from trainables.methods.block_method import BlockMethod
+from trainables.methods.blocks import Block, LowRankBlock
 
 TENSORS_FILE = "adapter.safetensors"
 CARD_FILE = "adapter.json"

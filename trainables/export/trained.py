@@ -15,7 +15,8 @@ from trainables.errors import ProblemError
 from trainables.export.head import Head
 from trainables.fingerprint import fingerprint
 from trainables.methods import Method
-from trainables.methods.blocks import Block, BlockMethod
+from trainables.methods.block_method import BlockMethod
+from trainables.methods.blocks import Block
 from trainables.training import Training
 
 VERSION = 1

@@ -10,7 +10,8 @@ from torch import Generator, Tensor, nn
 from trainables.backbones import Backbone
 from trainables.backbones.stages import Entry
 from trainables.gates import Gates, falling_count
-from trainables.methods.blocks import Block, BlockMethod, Gate
+from trainables.methods.block_method import BlockMethod
+from trainables.methods.blocks import Block, Gate
 from trainables.methods.method import Settings
 from trainables.optimizer import PackedSGD
 

@@ -6,7 +6,8 @@ import torch
 from torch import Generator, Tensor
 
 from trainables.backbones import Backbone
-from trainables.methods.blocks import BlockMethod, LowRankBlock
+from trainables.methods.block_method import BlockMethod
+from trainables.methods.blocks import LowRankBlock
 from trainables.methods.method import Settings
 
 

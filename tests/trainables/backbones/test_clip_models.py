@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from trainables.backbones import ClipBackbone, open_clip_backbone
 from trainables.errors import MissingError, ProblemError
 from trainables.methods import METHODS, Method
-from trainables.methods.blocks import BlockMethod
+from trainables.methods.block_method import BlockMethod
 
 MakeSpace = Callable[..., dict[str, Any]]
 

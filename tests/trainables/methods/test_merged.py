@@ -9,7 +9,8 @@ from torch import Tensor
 
 from trainables.backbones import KINDS, Backbone, ClipBackbone
 from trainables.methods import METHODS, Method
-from trainables.methods.blocks import Block, BlockMethod
+from trainables.methods.block_method import BlockMethod
+from trainables.methods.blocks import Block
 
 MakePack = Callable[..., Method]
 Randomise = Callable[[Method], None]
