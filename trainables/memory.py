@@ -21,7 +21,7 @@ def keep_freed_memory() -> None:
     """From now on this process keeps the memory that a training step frees, for the next step.
 
     By itself the GNU C library gives tensors of 32 MiB and more, and what is free at the end, back to the
-    system, which clears each page when it hands it out again: of a large step, up to a third of the time.
+    system, which clears each page when it hands it out again: of a large step, nearly half of the time.
     With another C library nothing changes, nor does anything outside the main thread, nor, until the process
     ends, once memory has been refused: for such threads that library has pools that keep no large tensor.
     """
