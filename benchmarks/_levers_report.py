@@ -123,14 +123,14 @@ def report(parts: dict[str, Row]) -> str:
         if name == "growth":
             text.append(written(growth_rows(rows)) + "\n![How cost grows](growth.png)\n")
             continue
+        rounds = " to ".join(str(n) for n in sorted({len(row["wall"]) for row in rows}))
+        text.append(f"Each lever alone; medians and ratios; rounds: {rounds}.\n")
         if name == "kept memory":
             text.append(written(kept_rows(rows)))
             continue
         scales = {"evaluations a second": 1.0}
         if not name.startswith("evaluation"):
             scales = {"pictures a second": 1.0, "trials an hour": 3600 / PICTURES_A_TRIAL}
-        rounds = " to ".join(str(n) for n in sorted({len(row["wall"]) for row in rows}))
-        text.append(f"Each lever alone; medians and ratios; rounds: {rounds}.\n")
         text.append(written(lever_rows(rows, next(iter(scales)))))
         for placed, (title, scale) in product(dict.fromkeys(row["placed"] for row in rows), scales.items()):
             text.append(f"{title[0].upper()}{title[1:]}, {told}; n {placed} blocks open:\n")
