@@ -74,13 +74,17 @@ def lever_rows(rows: Sequence[Row], unit: str) -> Iterator[dict[str, str]]:
 
 
 def grid_rows(rows: Sequence[Row], placed: str, scale: float) -> Iterator[dict[str, str]]:
-    """A line for each batch size and pack: so many a second, over the blocks, each of the three ways."""
+    """A line for each batch size and pack: so many a second, over the blocks, each of the three ways.
+
+    There is a dash where a step did not fit into the memory.
+    """
     own = [row for row in rows if row["placed"] == placed]
     for batch, pack in dict.fromkeys((row["batch"], row["pack"]) for row in own):
         line = {"batch": str(batch), "pack": str(pack)}
         for blocks in dict.fromkeys(row["blocks"] for row in own):
-            ways = [find(own, batch=batch, pack=pack, blocks=blocks, way=way) for way in WAYS]
-            line[f"{blocks} open"] = " / ".join(short(scale / statistics.median(w["wall"])) for w in ways)
+            ways = [r for r in own if (r["batch"], r["pack"], r["blocks"]) == (batch, pack, blocks)]
+            speeds = [short(scale / statistics.median(way["wall"])) for way in ways]
+            line[f"{blocks} open"] = " / ".join(speeds) or "-"
         yield line
 
 

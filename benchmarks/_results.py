@@ -19,21 +19,20 @@ _DONE = (0, 3)  # exit status of a sweep that ended, with and without a trial in
 _AWAY = ("RAY_ADDRESS", "SWEEPER_STORAGE", "SWEEPER_RESULTS", "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS")
 
 
-def run_apart(arguments: Sequence[str], folder: Path) -> None:
-    """A Python process in a folder, as a person starts it there; its output goes to ``log``.
+def run_apart(arguments: Sequence[str], folder: Path, log: str = "log", **settings: str) -> None:
+    """A Python process in a folder, as a person starts it there, with environment settings of its own.
 
-    What a sweep in this process has told Tune must not reach it.
+    Its output goes to a file of the folder. What a sweep in this process has told Tune must not reach it.
     """
     kept = {name: value for name, value in os.environ.items() if name not in _AWAY}
     here = {name: value for name, value in kept.items() if not name.startswith("TUNE_")}
-    here["PYTHONPATH"] = str(REPOSITORY)
-    log = folder / "log"
-    with log.open("w") as output:
+    here |= {"PYTHONPATH": str(REPOSITORY), **settings}
+    with (folder / log).open("w") as output:
         ended = subprocess.run(
             [sys.executable, *arguments], cwd=folder, env=here, stdout=output, stderr=output
         )
     if ended.returncode not in _DONE:
-        sys.exit(f"{' '.join(arguments)} ended with status {ended.returncode}; see {log}")
+        sys.exit(f"{' '.join(arguments)} ended with status {ended.returncode}; see {folder / log}")
 
 
 def spread(values: Sequence[float]) -> str:

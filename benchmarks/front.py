@@ -22,10 +22,7 @@ counted, not timed: epochs of training spent. A pruned trial costs the epochs it
 
 import argparse
 import math
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +36,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-from benchmarks._results import REPOSITORY
+from benchmarks._results import CORES, REPOSITORY, run_apart
 from benchmarks._trials import RESULTS, markdown
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.front import REFERENCE_POINT
@@ -51,7 +48,6 @@ SEEDS = (0, 1, 2, 3, 4)
 TRIALS = 16
 EPOCHS = 3
 BUDGET = 2  # blocks, exactly
-CORES = os.cpu_count()  # given to each trial, so that one runs at a time; it uses one
 RANK = "method.rank: {choices: [1, 2, 4, 8, 16]}"
 SETTINGS = {
     "controlled": (
@@ -68,7 +64,6 @@ PEER = "plain"
 WAYS = (*SETTINGS, PEER)
 MEASURES = ("id_accuracy", "forgetting", "retained_accuracy", "active_blocks")
 COLUMNS = ("way", "seed", "trial", "state", *MEASURES, "epochs", "inside", "spent", "hypervolume")
-_DONE = (0, 3)  # exit status of a sweep that ended, with and without a trial inside the budget
 
 
 @dataclass(frozen=True)
@@ -121,6 +116,7 @@ class Run:
             f"training.epochs={self.epochs}",
             "baselines=[]",
             "confirm=null",
+            # One trial at a time; it uses one core.
             f"resources={{cpus_per_trial: {CORES}, pack: 1}}",
         )
         return ["run", str(SPACE), "--name", self.name, *(w for s in settings for w in ("--set", s))]
@@ -131,18 +127,9 @@ class Run:
         return {"trial": trial.label, **measures, "epochs": spent, "state": trial.state}
 
     def _process(self, arguments: Sequence[str]) -> None:
-        """A Python process in the folder, which writes a log there."""
-        away = ("RAY_ADDRESS", "SWEEPER_STORAGE")
-        kept = {name: value for name, value in os.environ.items() if name not in away}
-        # What a sweep tells Tune must not reach the plain script.
-        here = {name: value for name, value in kept.items() if not name.startswith("TUNE_")}
-        here |= {"OMP_NUM_THREADS": "1", "MLFLOW_TRACKING_URI": f"sqlite:///{self.work}/{self.name}.db"}
-        command = [sys.executable, *arguments]
-        log = self.work / f"{self.name}.log"
-        with log.open("w") as output:
-            ended = subprocess.run(command, cwd=self.work, env=here, stdout=output, stderr=output)
-        if ended.returncode not in _DONE:
-            sys.exit(f"{self.name} ended with status {ended.returncode}; see {log}")
+        tracking = f"sqlite:///{self.work}/{self.name}.db"
+        log = f"{self.name}.log"
+        run_apart(arguments, self.work, log, OMP_NUM_THREADS="1", MLFLOW_TRACKING_URI=tracking)
 
 
 def with_curve(rows: pd.DataFrame) -> pd.DataFrame:

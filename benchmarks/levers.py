@@ -8,8 +8,9 @@ Method: spaces/clip_lambda.yaml (tiny-clip, 32 px, 8 layers with 4 blocks each) 
 px (12 layers) with random weights and pictures; one core, one thread. Blocks have rank 8. By `method.mask`, n
 of them are open from the start: the `last` n of the model, the same for all members, which is the best case
 of a prefix; or `random` n, drawn for each member apart, which is about the worst. There are eight such draws,
-and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 256
-pictures, of all members together, since each takes 42 MB where all blocks are open. All members have one
+and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 2,048
+pictures, of all members together, 1,024 where 8 blocks are open, and 256 where 32 or random ones are: a
+picture takes 42 MB where all blocks are open, and less the fewer of the last ones are. All members have one
 seed, as the trials of a sweep have, so they see the same pictures in the same order. A cell trains a few
 batches, after one that fills the memory: its figures are those after the first epoch of the first pack. The
 ways of a cell are measured one after the other in each round, and rounds repeat the whole; given are medians
@@ -29,23 +30,31 @@ line through logarithms: 1 is proportional.
 
 import argparse
 import json
-import math
-import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 
 from benchmarks._command import command
+from benchmarks._levers_models import (
+    SMALL,
+    TINY,
+    VIT,
+    VIT_RANDOM,
+    Cell,
+    Model,
+    Sizes,
+    open_tiny,
+    open_vit,
+)
 from benchmarks._levers_report import (
     ALL,
     CLOCKS,
@@ -61,114 +70,18 @@ from benchmarks._levers_report import (
     plot_levers,
     report,
 )
-from benchmarks._results import REPOSITORY, machine
+from benchmarks._results import machine
 from benchmarks._trials import RESULTS
-from search_spaces import Space, load_space
-from trainables.backbones import KINDS, TimmBackbone
-from trainables.data import ImageSet, Task
-from trainables.memory import keep_freed_memory
+from trainables.memory import keep_freed_memory, return_freed_memory
 from trainables.prefix import Prefix
-from trainables.probes import KnnProbe
-from trainables.problem import Problem, open_problem
-from trainables.training import Training
 
-SPACES = REPOSITORY / "spaces"
 PARTS = (
     *("tiny-clip", "ViT-Tiny", "ViT-Tiny, random blocks"),
     *("evaluation, tiny-clip", "evaluation, ViT-Tiny", "kept memory", "growth"),
 )
-BLOCKS, RANK, ROUNDS = (1, 2, 4, 8, 32), 8, 3
-DRAWS = 8
+ROUNDS = 3
 
 Times = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What is measured of a model.
-
-    Attributes:
-        pictures: as many are trained on in a measurement, or one batch of the pack where that is more.
-        placed: how the open blocks are chosen.
-        step: pictures in one step of all members, at most: more would not fit into the memory.
-        kept: batch sizes and packs of which steps are measured that keep their memory.
-        trials, sides: against which the growth is measured; the sides are in px.
-    """
-
-    packs: Sequence[int]
-    batches: Sequence[int]
-    pictures: int
-    placed: Sequence[str] = ("last", "random")
-    blocks: Sequence[int] = BLOCKS
-    step: float = math.inf
-    kept: Sequence[tuple[int, int]] = ((64, 1), (64, 8), (128, 8))
-    trials: Sequence[int] = (4, 8, 16, 32, 64)
-    sides: Sequence[int] = (64, 96, 128, 160, 224)
-
-    def cells(self, model: "Model", packs: Sequence[int], batches: Sequence[int]) -> list["Cell"]:
-        """One for each batch, pack that fits and number of blocks; where all are open, there is one place."""
-        every = len(model.names)
-        return [
-            Cell(batch, pack, blocks, placed)
-            for placed, batch, pack, blocks in product(self.placed, batches, packs, self.blocks)
-            if batch * pack <= self.step and (placed == self.placed[0] or blocks < every)
-        ]
-
-
-TINY = Sizes((1, 2, 4, 8, 16, 32), (16, 32, 64, 128), 512)
-VIT = replace(
-    TINY, pictures=64, placed=("last",), step=256, kept=((16, 1), (16, 8), (64, 1), (128, 1), (128, 2))
-)
-VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), batches=(16, 32), placed=("random",), blocks=(2,))
-SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), kept=((16, 2),), trials=(2, 4), sides=(32, 64))
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model with its data, and the space that says how it is trained."""
-
-    name: str
-    space: Space
-    problem: Problem
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Its blocks, in the order of the forward pass."""
-        return self.problem.backbone.block_names(KINDS, ("image",))
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What is trained: a pack at a batch size, with so many open blocks.
-
-    Attributes:
-        first: which draw of random blocks is that of the first member.
-    """
-
-    batch: int
-    pack: int
-    blocks: int
-    placed: str = "last"
-    first: int = 0
-
-    def packs(self) -> list["Cell"]:
-        """What is measured: of random blocks, as many packs as train every draw once."""
-        firsts = range(0, DRAWS, self.pack) if self.placed == "random" else [0]
-        return [replace(self, first=first) for first in firsts]
-
-    def masks(self, names: Sequence[str]) -> list[list[str]]:
-        """Each member's open blocks, of those that there are."""
-        if self.placed == "last":
-            return [list(names[-self.blocks :])] * self.pack
-        draws = [random.Random((self.first + k) % DRAWS) for k in range(self.pack)]
-        return [draw.sample(names, self.blocks) for draw in draws]
-
-    def training(self, model: Model, prefix: Prefix | None) -> Training:
-        fixed = {"method.rank": RANK, "training.batch_size": self.batch}
-        spaces = [
-            model.space.with_values({**fixed, "method.mask": m}).dump() for m in self.masks(model.names)
-        ]
-        return Training(model.problem, spaces, prefix)
 
 
 def timed(work: Callable[[], object], per: float) -> Times:
@@ -181,29 +94,6 @@ def timed(work: Callable[[], object], per: float) -> Times:
 def make_prefix(model: Model, way: str) -> Prefix | None:
     gib = WAYS[way]
     return None if gib is None else Prefix(model.problem.backbone, gib)
-
-
-def open_tiny() -> Model:
-    space = load_space(SPACES / "clip_lambda.yaml", ["baselines=[]"])
-    return Model("tiny-clip", space, open_problem(space.dump()))
-
-
-def open_vit(side: int, pictures: int) -> Model:
-    """ViT-Tiny with random weights, and pictures of noise in ten classes."""
-    space = load_space(SPACES / "dino_lambda.yaml", ["baselines=[]"])
-    torch.manual_seed(0)
-    size = {"input_size": (3, side, side)}
-    vit = timm.create_model("vit_tiny_patch16_224", img_size=side, pretrained_cfg_overlay=size)
-
-    def noise() -> ImageSet:
-        pixels = torch.randint(256, (pictures, 3, side, side), dtype=torch.uint8)
-        return ImageSet(pixels, torch.arange(pictures) % 10)
-
-    def task() -> Task:
-        return Task(tuple("0123456789"), ("a {}",), noise(), noise(), noise())
-
-    problem = Problem(TimmBackbone(vit), task(), None, {}, (KnnProbe("noise", task()),))
-    return Model(f"ViT-Tiny, {side} px", space, problem)
 
 
 def train(model: Model, cell: Cell, prefix: Prefix | None, pictures: int) -> Times:
@@ -240,6 +130,7 @@ def rounds_of(
             prefix = make_prefix(model, way)
             times = [measure(pack, prefix) for pack in cell.packs()]
             note(rows[cell, way], times)
+            return_freed_memory()
     return list(rows.values())
 
 
@@ -319,18 +210,17 @@ def _all_trials(model: Model, cell: Cell, way: str, trials: int) -> None:
 def open_and_measure(name: str, rounds: int, small: bool) -> list[Row]:
     """The rows of one of the parts."""
     vit, side = (SMALL, 64) if small else (VIT, 224)
+    open_large = partial(open_vit, side, pictures=max(vit.batches))
     tiny, scattered = (SMALL, replace(SMALL, placed=("random",))) if small else (TINY, VIT_RANDOM)
     measures: dict[str, Callable[[], list[Row]]] = {
         "tiny-clip": lambda: grid(open_tiny(), tiny, rounds),
-        "ViT-Tiny": lambda: grid(open_vit(side, pictures=128), vit, rounds),
-        "ViT-Tiny, random blocks": lambda: grid(open_vit(side, pictures=128), scattered, rounds),
+        "ViT-Tiny": lambda: grid(open_large(), vit, rounds),
+        "ViT-Tiny, random blocks": lambda: grid(open_large(), scattered, rounds),
         "evaluation, tiny-clip": lambda: evaluations(open_tiny(), tiny, rounds),
         "evaluation, ViT-Tiny": lambda: evaluations(
             open_vit(side, pictures=24), replace(vit, blocks=vit.blocks[1:4:2]), rounds
         ),
-        "kept memory": lambda: kept_memory(
-            [(open_tiny, tiny), (partial(open_vit, side, pictures=128), vit)], rounds
-        ),
+        "kept memory": lambda: kept_memory([(open_tiny, tiny), (open_large, vit)], rounds),
         "growth": lambda: growth(open_tiny(), tiny, rounds),
     }
     return measures[name]()

@@ -26,10 +26,7 @@ written down with the results.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
@@ -38,7 +35,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from benchmarks._results import REPOSITORY, heading, machine, written
+from benchmarks._results import heading, machine, run_apart, written
 from benchmarks._trials import RESULTS, write_csv
 
 TRIALS = 1000
@@ -51,18 +48,12 @@ Found = dict[str, Any]
 
 def measure(work: Path, name: str, arguments: Sequence[str], tracking: str | None = None) -> Found:
     """What a process of benchmarks/_scale_runs.py finds; it is not run again where that is in the folder."""
-    file, log = work / f"{name}.json", work / f"{name}.log"
+    file = work / f"{name}.json"
     if not file.exists():
         print(f"running {name}", flush=True)
-        away = ("RAY_ADDRESS", "SWEEPER_STORAGE", "SWEEPER_RESULTS")
-        here = {key: value for key, value in os.environ.items() if key not in away}
-        here |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-        here["MLFLOW_TRACKING_URI"] = tracking or f"sqlite:///{work}/{name}.db"
-        command = [sys.executable, "-m", "benchmarks._scale_runs", *arguments, "--to", str(file)]
-        with log.open("w") as output:
-            ended = subprocess.run(command, cwd=work, env=here, stdout=output, stderr=output)
-        if ended.returncode:
-            sys.exit(f"{name} ended with status {ended.returncode}; see {log}")
+        command = ["-m", "benchmarks._scale_runs", *arguments, "--to", str(file)]
+        database = tracking or f"sqlite:///{work}/{name}.db"
+        run_apart(command, work, f"{name}.log", OMP_NUM_THREADS="1", MLFLOW_TRACKING_URI=database)
     found: Found = json.loads(file.read_text())
     return found
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import _levers_report, levers
+from benchmarks import _levers_models, _levers_report, levers
+from benchmarks._levers_models import SMALL, Cell, Sizes, open_tiny, open_vit
 from benchmarks._levers_report import MEMORY, PLAIN, WAYS
-from benchmarks.levers import Cell, Sizes
 
 NAMES = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 
@@ -34,7 +34,7 @@ def test_every_pack_size_trains_the_same_draws_of_random_blocks() -> None:
         return Counter(tuple(mask) for part in packs for mask in part.masks(NAMES))
 
     alone = trained(1)
-    assert len(alone) == levers.DRAWS and all(len(set(mask)) == 4 for mask in alone)
+    assert len(alone) == _levers_models.DRAWS and all(len(set(mask)) == 4 for mask in alone)
     assert trained(2) == trained(4) == trained(8) == alone
     assert trained(32) == Counter(dict.fromkeys(alone, 4))
 
@@ -76,12 +76,22 @@ def test_a_lever_is_how_many_times_less_it_takes_round_by_round() -> None:
 
 def test_a_batch_size_is_judged_by_the_largest_pack_that_it_was_measured_with() -> None:
     model = SimpleNamespace(names=NAMES)
-    sizes = Sizes((1, 4, 8), (16, 64), 64, placed=("last",), blocks=(2,), step=256)
+    sizes = Sizes((1, 4, 8), (16, 64), 64, placed=("last",), blocks=(2,), held=1024)
     cells = sizes.cells(model, sizes.packs, sizes.batches)  # type: ignore[arg-type]
     assert [(c.batch, c.pack) for c in cells] == [(16, 1), (16, 4), (16, 8), (64, 1), (64, 4)]
     rows = [row([1.0 / c.pack], batch=c.batch, pack=c.pack, way=way) for c in cells for way in WAYS]
     found = {(r["batch"], r["lever"]): r["times, wall"] for r in _levers_report.lever_rows(rows, "")}
     assert found["16", "pack of 8"] == "8" and found["64", "pack of 4"] == "4"
+
+
+def test_of_more_blocks_fewer_pictures_fit_into_a_step_and_the_others_are_a_dash() -> None:
+    model = SimpleNamespace(names=NAMES)
+    sizes = Sizes((1, 4), (16,), 64, placed=("last",), blocks=(2, 8), held=256)
+    cells = sizes.cells(model, sizes.packs, sizes.batches)  # type: ignore[arg-type]
+    rows = [row([0.5], **vars(cell), way=way) for cell in cells for way in WAYS]
+    alone, pack = _levers_report.grid_rows(rows, "last", scale=3.0)
+    assert alone == {"batch": "16", "pack": "1", "2 open": "6 / 6 / 6", "8 open": "6 / 6 / 6"}
+    assert pack == {"batch": "16", "pack": "4", "2 open": "6 / 6 / 6", "8 open": "-"}
 
 
 def test_kept_memory_is_told_for_each_step_that_was_measured() -> None:
@@ -102,7 +112,7 @@ def test_the_slope_is_the_exponent_of_a_power_law() -> None:
 
 @pytest.mark.parametrize("placed", ["last", "random"])
 def test_the_ways_that_are_compared_train_the_same(placed: str) -> None:
-    model = levers.open_vit(32, pictures=32)
+    model = open_vit(32, pictures=32)
     cell = Cell(16, 2, 3, placed)
     losses, scores = [], []
     for way in WAYS:
@@ -138,7 +148,7 @@ def test_a_part_is_measured_anew_and_the_others_are_kept(
 
 @pytest.mark.slow
 def test_memory_is_kept_and_given_back_by_processes_of_their_own() -> None:
-    rows = levers.kept_memory([(levers.open_tiny, levers.SMALL)], rounds=1)
+    rows = levers.kept_memory([(open_tiny, SMALL)], rounds=1)
     assert [(row["model"], row["way"], row["blocks"]) for row in rows] == [
         ("tiny-clip", "given back", 2),
         ("tiny-clip", "kept", 2),

@@ -7,22 +7,21 @@ import os
 import subprocess
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import torch
+from made_up_probe import MadeUpProbe
 
 from search_spaces.training import Resources
 from trainables import Problem, Training, checkpoint
-from trainables.backbones import Backbone
 from trainables.data import ImageSet
 from trainables.encoder import Encoder
 from trainables.fine_tune import FineTune
 from trainables.measures import Split
-from trainables.probes import Probe
 from trainables.training import best_device
 
 MakeSpace = Callable[..., dict[str, Any]]
@@ -130,17 +129,10 @@ def test_a_member_that_diverges_fails_alone(problem: Problem, make_member: MakeM
     assert not Path(members[0]["folder"]).exists()
 
 
-class BrokenProbe(Probe):
+class BrokenProbe(MadeUpProbe):
     """Gives no number to the second member."""
 
     name = "broken"
-
-    @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
-        return cls()
-
-    def to(self, device: str) -> Self:
-        return self
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         return [50.0, math.nan]
@@ -157,20 +149,13 @@ def test_a_probe_that_goes_nan_fails_the_trial_by_its_name(problem: Problem, mak
 
 
 @dataclass(frozen=True)
-class DoingProbe(Probe):
+class DoingProbe(MadeUpProbe):
     """Does something where accuracy is measured for the n-th time, with a pack of a size."""
 
     images: ImageSet
     do: Callable[[int, int], object]
     calls: list[int]
     name: str = "doing"
-
-    @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
-        raise NotImplementedError
-
-    def to(self, device: str) -> Self:
-        return self
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         size = len(encoder.images(self.images))

@@ -5,11 +5,12 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
+import made_up_probe
 import pytest
 import ray
 from ray import tune
@@ -17,11 +18,9 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
 from search_spaces.training import Resources
 from trainables import Problem, time_limit
-from trainables.backbones import Backbone
 from trainables.encoder import Encoder
 from trainables.fine_tune import FineTune
 from trainables.measures import Split
-from trainables.probes import Probe
 
 pytestmark = pytest.mark.slow
 
@@ -31,26 +30,20 @@ MakeSpace = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     # No worker can import a test.
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    for module in (sys.modules[__name__], made_up_probe):
+        ray.cloudpickle.register_pickle_by_value(module)
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
 
 @dataclass(frozen=True)
-class Misfortune(Probe):
+class Misfortune(made_up_probe.MadeUpProbe):
     """Happens where the second epoch is measured, once in all processes. Writes down what was measured."""
 
     happen: Callable[[], object]
     log: Path
     name: str = "misfortune"
-
-    @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
-        raise NotImplementedError
-
-    def to(self, device: str) -> Self:
-        return self
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         time_limit.GRACE = 1.0

@@ -1,49 +1,23 @@
-"""Memory that is freed: kept for the next step, and given to the system when asked.
-
-Each in a process of its own, since it matters what became of the memory before.
-"""
+"""Memory that is freed: kept for the next step, and given to the system when asked."""
 
 import json
-import os
-import platform
 import resource
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import pytest
-import torch
+from freed_memory import TENSOR, apart, only_glibc, pages, use_memory
+from made_up_probe import MadeUpProbe
 
 from search_spaces.training import Resources
 from trainables import Problem
-from trainables.backbones import Backbone
 from trainables.encoder import Encoder
 from trainables.fine_tune import FineTune
 from trainables.measures import Split
 from trainables.memory import keep_freed_memory, return_freed_memory
-from trainables.probes import Probe
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library does this")
-
-TENSOR = 2**26 // os.sysconf("SC_PAGE_SIZE")
-
-
-def use_memory() -> None:
-    """As many pages as TENSOR says."""
-    torch.ones(2**24)
-
-
-def pages() -> int:
-    """Pages of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1])
-
-
-def apart(work: Callable[..., Any], *arguments: Any) -> Any:
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+pytestmark = only_glibc
 
 
 def cleared_and_returned(kept: bool) -> tuple[int, int]:
@@ -70,18 +44,11 @@ def test_what_a_step_frees_is_there_for_the_next_until_it_is_given_back() -> Non
 
 
 @dataclass(frozen=True)
-class Appetite(Probe):
+class Appetite(MadeUpProbe):
     """Uses memory where it is measured, and fails at the third time; ``had`` are the pages before that."""
 
     had: list[int] = field(default_factory=list)
     name: str = "appetite"
-
-    @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
-        raise NotImplementedError
-
-    def to(self, device: str) -> Self:
-        return self
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         if not self.had:

@@ -1,13 +1,10 @@
 """The pack size, chosen by measurement."""
 
-import os
-import platform
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
+from freed_memory import TENSOR, apart, only_glibc, pages, use_memory
 
 from search_spaces import Space, load_space
 from sweeper.driver import packs
@@ -82,17 +79,12 @@ def test_a_real_measurement_gives_a_size_that_trains(problem: Problem) -> None:
     assert choose_pack(problem, space("search.sampler=random"), at_once=2) in (1, 2, 4, 8)
 
 
-def pages() -> int:
-    """Pages of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1])
-
-
 def pages_over_a_choice(problem: Problem, space: Space) -> list[int]:
-    """Before, after the steps of each size, which take 64 MiB, and after."""
+    """Before, after the steps of each size, and after."""
     had: list[int] = []
 
     def step(problem: Problem, space: Space, size: int) -> float:
-        torch.ones(2**24)
+        use_memory()
         had.append(pages())
         return 1.0
 
@@ -103,12 +95,8 @@ def pages_over_a_choice(problem: Problem, space: Space) -> list[int]:
     return [before, *had, pages()]
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library keeps freed memory")
+@only_glibc
 def test_packs_are_measured_with_the_memory_of_the_step_before_and_leave_none(problem: Problem) -> None:
-    """In a process of its own, since it matters what became of the memory before."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        asked = space("search.sampler=random")
-        before, *had, after = pool.submit(pages_over_a_choice, problem, asked).result()
-    tensor = 2**26 // os.sysconf("SC_PAGE_SIZE")
-    assert len(had) == 4 and min(had) - before > 0.9 * tensor
-    assert after - before < 0.3 * tensor
+    before, *had, after = apart(pages_over_a_choice, problem, space("search.sampler=random"))
+    assert len(had) == 4 and min(had) - before > 0.9 * TENSOR
+    assert after - before < 0.3 * TENSOR
