@@ -101,9 +101,9 @@ class Sizes:
     Attributes:
         pictures: as many are trained on in a measurement, or one batch of the pack where that is more.
         placed: how the open blocks are chosen.
-        held: pictures in one step of all members, times the open blocks or 4 where there are fewer, at most.
+        held: pictures in one step of all members, times the open blocks or 8 where there are fewer, at most.
             More does not fit into the memory, which holds for each picture what lies behind the first open
-            block, and a layer's results whatever is open.
+            block, and some layers' results whatever is open.
         kept: batch sizes and packs of which steps are measured that keep their memory.
         trials, sides: against which the growth is measured; the sides are in px.
     """
@@ -124,7 +124,7 @@ class Sizes:
         return [
             Cell(batch, pack, blocks, placed)
             for placed, batch, pack, blocks in product(self.placed, batches, packs, self.blocks)
-            if max(blocks, 4) * batch * pack <= self.held and (placed == self.placed[0] or blocks < every)
+            if max(blocks, 8) * batch * pack <= self.held and (placed == self.placed[0] or blocks < every)
         ]
 
 
@@ -133,5 +133,5 @@ VIT = replace(
     TINY, pictures=64, placed=("last",), held=8192, kept=((16, 1), (16, 8), (64, 1), (128, 1), (128, 2))
 )
 # Of two random blocks, one may be among the first.
-VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), placed=("random",), blocks=(2,), held=1024)
+VIT_RANDOM = replace(VIT, packs=(1, 2, 4, 8), placed=("random",), blocks=(2,), held=2048)
 SMALL = Sizes((1, 2), (16,), 32, blocks=(1, 2), kept=((16, 2),), trials=(2, 4), sides=(32, 64))

@@ -8,17 +8,17 @@ Method: spaces/clip_lambda.yaml (tiny-clip, 32 px, 8 layers with 4 blocks each) 
 px (12 layers) with random weights and pictures; one core, one thread. Blocks have rank 8. By `method.mask`, n
 of them are open from the start: the `last` n of the model, the same for all members, which is the best case
 of a prefix; or `random` n, drawn for each member apart, which is about the worst. There are eight such draws,
-and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 2,048
-pictures, of all members together, 1,024 where 8 blocks are open, and 256 where 32 or random ones are: a
-picture takes 42 MB where all blocks are open, and less the fewer of the last ones are. All members have one
-seed, as the trials of a sweep have, so they see the same pictures in the same order. A cell trains a few
-batches, after one that fills the memory: its figures are those after the first epoch of the first pack. The
-ways of a cell are measured one after the other in each round, and rounds repeat the whole; given are medians
-over the rounds, and for ratios the least and the most too. On a busy machine the CPU time of the process is
-steadier than wall time, so ratios are given of both. `trials an hour` is for a training as in the space, 3
-epochs of 1,078 pictures, without evaluation. The lever *evaluation* is `Training.validate`, after a batch of
-training. The lever *kept memory* is that a process keeps what a step frees for the next, as all the other
-figures have it: each of its own is of a training in a process of its own, without a prefix.
+and every pack size trains all of them, in several packs if need be. A step of the ViT-Tiny has at most 1,024
+pictures, of all members together, and 256 where 32 blocks or random ones are open: a picture takes 42 MB
+where all are, and less the fewer of the last ones. All members have one seed, as the trials of a sweep have,
+so they see the same pictures in the same order. A cell trains a few batches, after one that fills the memory:
+its figures are those after the first epoch of the first pack. The ways of a cell are measured one after the
+other in each round, and rounds repeat the whole; given are medians over the rounds, and for ratios the least
+and the most too. On a busy machine the CPU time of the process is steadier than wall time, so ratios are
+given of both. `trials an hour` is for a training as in the space, 3 epochs of 1,078 pictures, without
+evaluation. The lever *evaluation* is `Training.validate`, after a batch of training. The lever *kept memory*
+is that a process keeps what a step frees for the next, as all the other figures have it: each of its own is
+of a training in a process of its own, without a prefix.
 
 Growth: the same, for a training without packs and prefix and one with both: seconds against trials (pack by
 pack, their building included), pack size, open blocks, and the side of the picture. The slope is that of a

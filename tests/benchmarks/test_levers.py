@@ -76,7 +76,7 @@ def test_a_lever_is_how_many_times_less_it_takes_round_by_round() -> None:
 
 def test_a_batch_size_is_judged_by_the_largest_pack_that_it_was_measured_with() -> None:
     model = SimpleNamespace(names=NAMES)
-    sizes = Sizes((1, 4, 8), (16, 64), 64, placed=("last",), blocks=(2,), held=1024)
+    sizes = Sizes((1, 4, 8), (16, 64), 64, placed=("last",), blocks=(2,), held=2048)
     cells = sizes.cells(model, sizes.packs, sizes.batches)  # type: ignore[arg-type]
     assert [(c.batch, c.pack) for c in cells] == [(16, 1), (16, 4), (16, 8), (64, 1), (64, 4)]
     rows = [row([1.0 / c.pack], batch=c.batch, pack=c.pack, way=way) for c in cells for way in WAYS]
@@ -86,12 +86,12 @@ def test_a_batch_size_is_judged_by_the_largest_pack_that_it_was_measured_with() 
 
 def test_of_more_blocks_fewer_pictures_fit_into_a_step_and_the_others_are_a_dash() -> None:
     model = SimpleNamespace(names=NAMES)
-    sizes = Sizes((1, 4), (16,), 64, placed=("last",), blocks=(2, 8), held=256)
+    sizes = Sizes((1, 4), (16,), 64, placed=("last",), blocks=(2, 32), held=512)
     cells = sizes.cells(model, sizes.packs, sizes.batches)  # type: ignore[arg-type]
     rows = [row([0.5], **vars(cell), way=way) for cell in cells for way in WAYS]
     alone, pack = _levers_report.grid_rows(rows, "last", scale=3.0)
-    assert alone == {"batch": "16", "pack": "1", "2 open": "6 / 6 / 6", "8 open": "6 / 6 / 6"}
-    assert pack == {"batch": "16", "pack": "4", "2 open": "6 / 6 / 6", "8 open": "-"}
+    assert alone == {"batch": "16", "pack": "1", "2 open": "6 / 6 / 6", "32 open": "6 / 6 / 6"}
+    assert pack == {"batch": "16", "pack": "4", "2 open": "6 / 6 / 6", "32 open": "-"}
 
 
 def test_kept_memory_is_told_for_each_step_that_was_measured() -> None:
