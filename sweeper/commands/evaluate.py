@@ -39,11 +39,14 @@ def evaluation_table(path: Path, space: Space) -> Table:
     probes = [f"probe/{probe.name}" for probe in problem.probes]
     means = ["ood_accuracy"] if shifts else []
     rows = ["id_accuracy", *shifts, *means, *probes, "retained_accuracy", "forgetting"]
-    return _table(str(path), rows, before, after)
+    return _table(str(path), given.note, rows, before, after)
 
 
-def _table(title: str, rows: list[str], before: Mapping[str, float], after: Mapping[str, float]) -> Table:
-    table = Table(title=Text(title), box=box.SIMPLE_HEAD, pad_edge=False)
+def _table(
+    title: str, note: str | None, rows: list[str], before: Mapping[str, float], after: Mapping[str, float]
+) -> Table:
+    caption = Text(note) if note else None
+    table = Table(title=Text(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for column in ("before", "after", "test before", "test after"):
         table.add_column(column, justify="right")

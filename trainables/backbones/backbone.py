@@ -156,26 +156,3 @@ def reason(error: Exception) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
     line = plain.partition("\n")[0] or type(error).__name__
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."
-
-
-def check_state(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> None:
-    """Says in one line why a checkpoint does not fit an architecture.
-
-    Raises:
-        ProblemError: a weight is missing, left over, of another shape, or no tensor.
-    """
-    missing, extra = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
-    if missing or extra:
-        what = f"lacks {_some(missing)}" if missing else f"has {_some(extra)}, which the model has not"
-        raise ProblemError(f"pretrained: the checkpoint is not one of {name}: it {what}")
-    for key, tensor in ours.items():
-        if not isinstance(theirs[key], Tensor):
-            raise ProblemError(f"pretrained: the checkpoint is not one of {name}: its {key} is no tensor")
-        if theirs[key].shape != tensor.shape:
-            shapes = f"{list(theirs[key].shape)}, the model's {list(tensor.shape)}"
-            raise ProblemError(f"pretrained: the checkpoint is not one of {name}: its {key} is {shapes}")
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{names[0]}{rest}"

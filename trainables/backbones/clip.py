@@ -3,16 +3,20 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
+from open_clip.transform import PreprocessCfg
 from torch import Tensor, nn
 
 from trainables.backbones.attention import SelfAttention
 from trainables.backbones.backbone import Backbone
+from trainables.backbones.examined import examine
+from trainables.backbones.fused import fuse, plain_names
 from trainables.backbones.texts import Texts
-from trainables.backbones.timm_vit import TIMM_PATHS, only_reached
-from trainables.data.preprocessing import Preprocessing
+from trainables.backbones.timm_vit import TIMM_PATHS
+from trainables.data.preprocessing import OpenClipPreprocessing
 from trainables.errors import ProblemError
 
 Tokenizer = Callable[[Sequence[str]], Tensor]
@@ -32,16 +36,19 @@ class ClipBackbone(Backbone):
         super().__init__()
         self.clip = clip
         self.tokenizer = tokenizer
-        config = getattr(clip.visual, "preprocess_cfg", {})
-        size = self.clip.visual.image_size
-        size = size[0] if isinstance(size, tuple) else size
-        self.preprocessing = Preprocessing(size, config.get("interpolation", "bicubic"))
+        settings = asdict(PreprocessCfg(self.clip.visual.image_size)) | getattr(
+            clip.visual, "preprocess_cfg", {}
+        )
+        self.preprocessing = OpenClipPreprocessing.of(settings)
         self.logit_scale = math.exp(self.clip.logit_scale.item())
         self.set_normalisation(mean, std)
         self._name_layers()
         self.freeze()
-        with torch.no_grad():
-            self.feature_size = self.encode(torch.zeros(1, 3, size, size)).shape[-1]
+        examine(self, *([self._read_nothing] if "text" in self.layers else []))
+
+    def _read_nothing(self) -> Tensor:
+        """A pass of the text tower."""
+        return self.encode_text(self.tokenizer([""]))
 
     def _name_layers(self) -> None:
         """Finds the transformer layers, and makes modules of their attention's projections."""
@@ -67,12 +74,8 @@ class ClipBackbone(Backbone):
                 attention = getattr(layer, "attn", None)
                 if isinstance(attention, nn.MultiheadAttention):
                     layer.attn = SelfAttention(attention)
+                fuse(layer)
         self.set_layers(layers, paths)
-        if paths["image"] is TIMM_PATHS:
-            trunk = {name: path for name, path in self.linears.items() if name.startswith("image.")}
-            size = self.preprocessing.size
-            reached = only_reached(self, trunk, lambda: self.encode(torch.zeros(1, 3, size, size)))
-            self.linears = reached | {n: p for n, p in self.linears.items() if n not in trunk}
 
     @property
     def reads_text(self) -> bool:
@@ -104,7 +107,7 @@ class ClipBackbone(Backbone):
 
     def plain_state(self) -> dict[str, Tensor]:
         """The weights as open_clip names them: attention is `nn.MultiheadAttention`'s again."""
-        ours = {name.removeprefix("clip."): tensor for name, tensor in self.state_dict().items()}
+        ours = plain_names(self.clip, self.clip.state_dict())
         return {_plain_name(name): tensor for name, tensor in ours.items()}
 
 

@@ -1,33 +1,56 @@
 """CLIP models by their open_clip names: architectures, tags, checkpoints, folders."""
 
 import difflib
-import json
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import open_clip
 from open_clip.convert import convert_state_dict
 from open_clip.factory import load_checkpoint, load_state_dict
+from open_clip.model import set_model_preprocess_cfg
+from open_clip.pretrained import download_pretrained_from_hf
+from open_clip.tokenizer import SimpleTokenizer
 from torch import nn
 
 from trainables.backbones import tiny_clip
-from trainables.backbones.backbone import check_state, quietly, reason
+from trainables.backbones.backbone import quietly, reason
+from trainables.backbones.checkpoints import WeightsFile, harmless_globals, misfit
 from trainables.backbones.clip import ClipBackbone, Tokenizer
 from trainables.errors import MissingError, ProblemError
 
-_LOCAL_FOLDER = "local-dir:"
-# How open_clip and others call the weights in such a folder, in the order of open_clip's preference.
-_FOLDER_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors")
+_BUNDLED = "bundled"
+_HUB, _FOLDER = "hf-hub:", "local-dir:"
+# How open_clip and others call the weights in a folder, in the order of open_clip's preference.
+_FOLDER_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "model.safetensors",
+    "pytorch_model.bin",
+)
+VIEW = ("mean", "std", "interpolation", "resize_mode")
 
 
-def open_clip_backbone(name: str, pretrained: str, weights: bool = True) -> ClipBackbone:
-    """A CLIP by its open_clip architecture name.
+def open_clip_backbone(
+    name: str,
+    pretrained: str = _BUNDLED,
+    file: WeightsFile | None = None,
+    img_size: int | None = None,
+    weights: bool = True,
+) -> ClipBackbone:
+    """A CLIP by its open_clip name.
 
     Args:
-        name: ``tiny-clip``, which ships with the project, or any architecture of open_clip whose image tower
-            is a vision transformer.
-        pretrained: ``bundled`` for tiny-clip; else one of open_clip's tags, the path of a checkpoint
-            (``.pt``, ``.safetensors``), or ``local-dir:PATH``, a folder as open_clip saves it.
+        name: ``tiny-clip``, which ships with the project; any architecture of open_clip whose image tower
+            is a vision transformer; or ``hf-hub:ORG/NAME`` or ``local-dir:PATH``, a model with its
+            configuration and tokenizer, as open_clip saves it.
+        pretrained: ``bundled`` for what comes with the name (tiny-clip, a folder); else one of open_clip's
+            tags, which also says how pictures are prepared.
+        file: the weights, in place of the tag's.
+        img_size: side of the pictures, px; None for the architecture's. Position embeddings are resampled
+        to it.
         weights: whether to load the weights; without them the model is random, and no file is needed.
 
     Raises:
@@ -36,133 +59,222 @@ def open_clip_backbone(name: str, pretrained: str, weights: bool = True) -> Clip
     """
     if name == tiny_clip.NAME:
         tiny_clip.register()
-        if pretrained == "bundled":
-            model, tokenizer = tiny_clip.open_tiny_clip()
-            return ClipBackbone(model, tokenizer, tiny_clip.MEAN, tiny_clip.STD)
-    _check_name(name)
-    if pretrained.startswith(_LOCAL_FOLDER) and weights:
-        return _from_folder(name, pretrained)
-    _check_pretrained(name, pretrained)
-    with quietly():
-        model = open_clip.create_model(name, pretrained=None)
-    config = dict(open_clip.get_pretrained_cfg(name, pretrained) or model.visual.preprocess_cfg)
-    if name == tiny_clip.NAME:
-        config |= {"mean": tiny_clip.MEAN, "std": tiny_clip.STD}
+    config = _config(name)
+    view = _view(name, pretrained, file)
+    model = _built(name, config, view, img_size)
     if weights:
-        _load(model, name, _checkpoint(name, pretrained))
-    return _wrapped(model, _tokenizer(name), config)
+        file = file or WeightsFile(_place(name, pretrained), "pretrained")
+        _load(model, name, file, img_size)
+    if img_size is not None and _has_timm_trunk(config):
+        _resize(model, name, img_size)
+    tokenizer = _tokenizer(name, model)
+    settings = model.visual.preprocess_cfg
+    return ClipBackbone(model.eval(), tokenizer, settings["mean"], settings["std"])
 
 
-def _wrapped(model: Any, tokenizer: Tokenizer, config: dict[str, Any]) -> ClipBackbone:
-    model.visual.preprocess_cfg = {**model.visual.preprocess_cfg, **config}
-    mean = config.get("mean", open_clip.OPENAI_DATASET_MEAN)
-    return ClipBackbone(model.eval(), tokenizer, mean, config.get("std", open_clip.OPENAI_DATASET_STD))
+def _config(name: str) -> dict[str, Any]:
+    """The architecture.
 
-
-def _tokenizer(name: str) -> Tokenizer:
-    if name == tiny_clip.NAME:
-        tokenizer: Tokenizer = tiny_clip.open_tokenizer()
-        return tokenizer
-    try:
-        tokenizer = open_clip.get_tokenizer(name)
-    except Exception as error:
-        raise MissingError(
-            f"name: the tokenizer of {name} is not here and cannot be fetched: {reason(error)}"
-        ) from error
-    return tokenizer
-
-
-def _checkpoint(name: str, pretrained: str) -> str:
-    """The path of the weights, fetched once where there is a network."""
-    if _is_path(pretrained):
-        if not Path(pretrained).is_file():
-            raise MissingError(f"pretrained: there is no file '{pretrained}'")
-        return pretrained
-    try:
-        with quietly():
-            path: str = open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, pretrained))
-    except Exception as error:
-        raise MissingError(
-            f"pretrained: the weights '{pretrained}' of {name} are not on this machine and cannot be fetched "
-            f"({reason(error)}); put the file here and give its path as model.pretrained"
-        ) from error
-    return path
-
-
-def _load(model: nn.Module, name: str, path: str) -> None:
-    try:
-        load_checkpoint(model, path)
-    except Exception as error:
-        raise _misfit(model, name, path, error) from error
-
-
-def _misfit(model: nn.Module, name: str, path: str, error: Exception) -> ProblemError:
-    """What is wrong with a checkpoint that did not load, in one line."""
-    try:
-        theirs = convert_state_dict(model, load_state_dict(path))
-        check_state(theirs, model.state_dict(), name)
-    except ProblemError as misfit:
-        return misfit
-    except Exception as unreadable:
-        return ProblemError(f"pretrained: '{path}' cannot be read as a checkpoint: {reason(unreadable)}")
-    return ProblemError(f"pretrained: '{path}' does not load as {name}: {reason(error)}")
-
-
-def _from_folder(name: str, pretrained: str) -> ClipBackbone:
-    """A model and its configuration from a folder as open_clip saves it."""
-    folder = Path(pretrained.removeprefix(_LOCAL_FOLDER)).expanduser()
-    if not (folder / "open_clip_config.json").is_file():
-        raise MissingError(f"pretrained: there is no open_clip_config.json in {folder}")
-    files = [folder / file for file in _FOLDER_WEIGHTS if (folder / file).is_file()]
-    if not files:
-        raise MissingError(f"pretrained: there are no weights in {folder}, such as {_FOLDER_WEIGHTS[0]}")
-    source = f"{_LOCAL_FOLDER}{folder}"
-    try:
-        config = json.loads((folder / "open_clip_config.json").read_text())
-        known = {k: v for k, v in open_clip.get_model_config(name).items() if k in ("vision_cfg", "text_cfg")}
-        if any(config["model_cfg"][part].get(k) != v for part in known for k, v in known[part].items()):
-            raise ProblemError(f"pretrained: the model in {folder} is not a {name}")
-        with quietly():
-            model = open_clip.create_model(source, load_weights=False)
-        tokenizer = open_clip.get_tokenizer(source)
-    except ProblemError:
-        raise
-    except Exception as error:
-        raise ProblemError(f"pretrained: {folder} does not load as {name}: {reason(error)}") from error
-    _load(model, name, str(files[0]))
-    if name == tiny_clip.NAME:
-        tokenizer = tiny_clip.open_tokenizer()
-    return _wrapped(model, tokenizer, dict(model.visual.preprocess_cfg))
-
-
-def _is_path(pretrained: str) -> bool:
-    suffixes = (".pt", ".pth", ".safetensors", ".bin")
-    return "/" in pretrained or pretrained.startswith(_LOCAL_FOLDER) or Path(pretrained).suffix in suffixes
-
-
-def _check_name(name: str) -> None:
-    known = [tiny_clip.NAME, *open_clip.list_models()]
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
+    Raises:
+        ProblemError: there is none of that name, or it is no CLIP with a vision transformer.
+        MissingError: it is not here and cannot be fetched.
+    """
+    if name.startswith(_FOLDER):
+        folder = Path(name.removeprefix(_FOLDER))
+        if not (folder / "open_clip_config.json").is_file():
+            raise MissingError(f"name: there is no open_clip_config.json in {folder}")
+    elif not name.startswith(_HUB) and name not in open_clip.list_models():
+        near = difflib.get_close_matches(name, open_clip.list_models(), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; open_clip.list_models() names them"
         raise ProblemError(f"name: open_clip has no architecture '{name}'{hint}")
-    config = open_clip.get_model_config(name)
-    convolutional = not isinstance(config["vision_cfg"].get("layers", 0), int)
+    try:
+        with quietly():
+            config: dict[str, Any] = open_clip.get_model_config(name)
+        convolutional = not isinstance(config["vision_cfg"].get("layers", 0), int)
+    except Exception as error:
+        if name.startswith(_HUB):
+            raise MissingError(
+                f"name: {name} is not on this machine and cannot be fetched ({reason(error)})"
+            ) from error
+        raise ProblemError(
+            f"name: {name} has a configuration that cannot be read: {reason(error)}"
+        ) from error
     if convolutional or "multimodal_cfg" in config:
         raise ProblemError(f"name: '{name}' is not a CLIP whose image tower is a vision transformer")
+    return config
 
 
-def _check_pretrained(name: str, pretrained: str) -> None:
-    """A file, or a tag whose weights were trained with this architecture's activation."""
+def _view(name: str, pretrained: str, file: WeightsFile | None) -> dict[str, Any]:
+    """How the weights' pictures are prepared, as far as it is not the architecture that says it.
+
+    Raises:
+        ProblemError: the tag is none of the architecture's, was trained with another activation, or is
+        needed.
+    """
+    if name == tiny_clip.NAME:
+        if pretrained != _BUNDLED:
+            raise ProblemError(
+                f"pretrained: '{pretrained}' is neither a file nor a tag of {name}; leave it out"
+            )
+        return {"mean": tiny_clip.MEAN, "std": tiny_clip.STD}
+    if name.startswith((_HUB, _FOLDER)):
+        if pretrained != _BUNDLED:
+            raise ProblemError(f"pretrained: the weights come with {name}; leave it out, or give a file")
+        return {}
     tags = open_clip.list_pretrained_tags_by_model(name)
-    if _is_path(pretrained):
-        return
+    if pretrained == _BUNDLED and file is not None:
+        return _only_view(name, tags, file)
     if pretrained not in tags:
         raise ProblemError(
             f"pretrained: '{pretrained}' is neither a file nor a tag of {name}; "
             f"its tags are {', '.join(tags) or 'none'}"
         )
-    quick = open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False)
+    view: dict[str, Any] = open_clip.get_pretrained_cfg(name, pretrained)
+    _check_activation(name, view, f"the weights '{pretrained}'")
+    return view
+
+
+def _only_view(name: str, tags: list[str], file: WeightsFile) -> dict[str, Any]:
+    """How pictures are prepared by all tags of an architecture."""
+    views: dict[str, list[str]] = defaultdict(list)
+    configs: dict[str, dict[str, Any]] = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in tags}
+    for tag, config in configs.items():
+        views[str([config.get(key) for key in (*VIEW, "quick_gelu")])].append(tag)
+    if len(views) > 1:
+        groups = "; or ".join(", ".join(some) for some in views.values())
+        raise file.refusal(
+            f"'{file.path}' could be any of the weights of {name}, which do not see pictures in one way; "
+            f"write pretrained: TAG, which says how, and file: PATH. The tags are {groups}"
+        )
+    if not tags:
+        return {}
+    _check_activation(name, configs[tags[0]], "such weights")
+    return configs[tags[0]]
+
+
+def _check_activation(name: str, view: Mapping[str, Any], what: str) -> None:
+    quick = view.get("quick_gelu", False)
     if quick != open_clip.get_model_config(name).get("quick_gelu", False):
         other = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
-        raise ProblemError(f"name: the weights '{pretrained}' were trained as {other}; use that name")
+        raise ProblemError(f"name: {what} were trained as {other}; use that name")
+
+
+def _has_timm_trunk(config: Mapping[str, Any]) -> bool:
+    return "timm_model_name" in config["vision_cfg"]
+
+
+def _built(name: str, config: Mapping[str, Any], view: Mapping[str, Any], img_size: int | None) -> Any:
+    """The architecture with random weights. A trunk of timm is resized when its weights are in it."""
+    try:
+        with quietly():
+            return open_clip.create_model(
+                name,
+                load_weights=False,
+                pretrained_text=False,
+                force_image_size=None if _has_timm_trunk(config) else img_size,
+                force_preprocess_cfg={key: view[key] for key in VIEW if key in view},
+            )
+    except Exception as error:
+        if _is_not_here(error):
+            raise MissingError(
+                f"name: a part of {name} is not here and cannot be fetched: {reason(error)}"
+            ) from error
+        raise ProblemError(f"name: {name} cannot be built: {reason(error)}") from error
+
+
+def _is_not_here(error: Exception) -> bool:
+    """Whether the configuration of a text tower of Hugging Face could not be fetched."""
+    return isinstance(error, OSError | ConnectionError) or "pip install" in str(error)
+
+
+def _resize(model: Any, name: str, img_size: int) -> None:
+    try:
+        model.visual.set_input_size(img_size)
+    except Exception as error:
+        raise ProblemError(f"img_size: {name} cannot see {img_size} px: {reason(error)}") from error
+    set_model_preprocess_cfg(model, {**model.visual.preprocess_cfg, "size": img_size})
+
+
+def _tokenizer(name: str, model: Any) -> Tokenizer:
+    if name == tiny_clip.NAME:
+        tokenizer: Tokenizer = tiny_clip.open_tokenizer()
+        return tokenizer
+    try:
+        with quietly():
+            tokenizer = open_clip.get_tokenizer(name)
+    except Exception as error:
+        raise MissingError(
+            f"name: the tokenizer of {name} is not here and cannot be fetched: {reason(error)}"
+        ) from error
+    words = getattr(getattr(model, "text", model), "vocab_size", None)
+    if isinstance(tokenizer, SimpleTokenizer) and isinstance(words, int) and tokenizer.vocab_size > words:
+        raise ProblemError(
+            f"name: {name} knows {words} words, its tokenizer {tokenizer.vocab_size}: it was trained "
+            "with another "
+            "one; give the architecture by its name, and the weights as file"
+        )
+    return tokenizer
+
+
+def _place(name: str, pretrained: str) -> str:
+    """The path of the weights that come with a name or a tag, fetched once where there is a network."""
+    if name == tiny_clip.NAME:
+        return str(tiny_clip.WEIGHTS)
+    if name.startswith(_FOLDER):
+        folder = Path(name.removeprefix(_FOLDER))
+        files = [folder / file for file in _FOLDER_WEIGHTS if (folder / file).is_file()]
+        if not files:
+            raise MissingError(f"name: there are no weights in {folder}, such as {_FOLDER_WEIGHTS[0]}")
+        return str(files[0])
+    try:
+        with quietly():
+            path: str = (
+                download_pretrained_from_hf(name.removeprefix(_HUB))
+                if name.startswith(_HUB)
+                else open_clip.download_pretrained(open_clip.get_pretrained_cfg(name, pretrained))
+            )
+    except Exception as error:
+        raise MissingError(
+            f"pretrained: the weights '{pretrained}' of {name} are not on this machine and cannot be fetched "
+            f"({reason(error)}); put the file here and give its path as model.file"
+        ) from error
+    return path
+
+
+def _load(model: nn.Module, name: str, file: WeightsFile, img_size: int | None) -> None:
+    file.check()
+    if img_size is None:
+        _check_size(model, name, file)
+    try:
+        with harmless_globals():
+            load_checkpoint(model, file.path)
+    except Exception as error:
+        raise _misfit(model, name, file, error) from error
+
+
+def _check_size(model: nn.Module, name: str, file: WeightsFile) -> None:
+    """Whether the weights are for pictures of the model's size: open_clip resamples without a word."""
+    key = "visual.positional_embedding"
+    ours = model.state_dict()
+    if key not in ours or file.path.endswith((".npz", ".npy")):
+        return
+    theirs = file.state().get(key)
+    if theirs is not None and theirs.shape != ours[key].shape:
+        raise file.refusal(
+            f"the checkpoint is not one of {name}: its {key} is {list(theirs.shape)}, the model's "
+            f"{list(ours[key].shape)}; if it was trained on pictures of another size, give model.img_size"
+        )
+
+
+def _misfit(model: nn.Module, name: str, file: WeightsFile, error: Exception) -> ProblemError:
+    """What is wrong with a checkpoint that did not load, in one line."""
+    file.state()
+    try:
+        with harmless_globals():
+            theirs = convert_state_dict(model, load_state_dict(file.path))
+        text = misfit(theirs, model.state_dict())
+    except Exception as unreadable:
+        return file.refusal(f"'{file.path}' cannot be read as a checkpoint: {reason(unreadable)}")
+    if text:
+        return file.refusal(f"the checkpoint is not one of {name}: {text}")
+    return file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}")

@@ -2,7 +2,7 @@
 
 from trainables.data.images import ImageSet, Pixels, Task
 from trainables.data.pairs import Pairs, PairSplits, load_pairs
-from trainables.data.preprocessing import Preprocessing
+from trainables.data.preprocessing import OpenClipPreprocessing, Preprocessing, TimmPreprocessing
 from trainables.data.shifts import SHIFTS, shifted
 from trainables.data.tasks import SHIPPED, SOURCES, load_task
 
@@ -11,11 +11,13 @@ __all__ = [
     "SHIPPED",
     "SOURCES",
     "ImageSet",
+    "OpenClipPreprocessing",
     "PairSplits",
     "Pairs",
     "Pixels",
     "Preprocessing",
     "Task",
+    "TimmPreprocessing",
     "load_pairs",
     "load_task",
     "shifted",

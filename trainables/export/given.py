@@ -14,8 +14,10 @@ class Given:
         backbone: with the given weights.
         head: names the classes of a task; None where the weights came without.
         classes: the names of those classes; None where they are not known.
+        note: what a person should know of how it is measured.
     """
 
     backbone: Backbone
     head: Head | None = None
     classes: tuple[str, ...] | None = None
+    note: str | None = None

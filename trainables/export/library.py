@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainables.backbones import Backbone
 from trainables.backbones.attention import SelfAttention
-from trainables.backbones.backbone import check_state
+from trainables.backbones.checkpoints import misfit
 from trainables.errors import ProblemError
 
 
@@ -48,10 +48,8 @@ def with_state(backbone: Backbone, state: Mapping[str, Tensor], name: str) -> Ba
     own = copy.deepcopy(backbone)
     # The tensors of a state share the memory of the parameters.
     plain = own.plain_state()
-    try:
-        check_state(state, plain, name)
-    except ProblemError as misfit:
-        raise ProblemError(str(misfit).removeprefix("pretrained: ")) from misfit
+    if text := misfit(state, plain):
+        raise ProblemError(f"the checkpoint is not one of {name}: {text}")
     for key, tensor in plain.items():
         tensor.copy_(state[key])
     return own

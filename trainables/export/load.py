@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainables.backbones import Backbone, open_backbone
+from torch import nn
+
+from trainables.backbones import Backbone, is_path, open_backbone
 from trainables.errors import ProblemError
 from trainables.export import adapter, merged, peft_format, trained
 from trainables.export.given import Given
@@ -33,14 +35,36 @@ def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Give
             return _loader(path)(path, backbone)
         if not path.is_file():
             raise ProblemError("there is no such folder or file")
-        return Given(open_backbone({**model, "pretrained": str(path)}))
+        return _of_file(path, backbone, model)
     except ProblemError as error:
-        text = str(error).removeprefix("pretrained: ")
+        text = str(error).removeprefix("file: ")
         raise ProblemError(text if str(path) in text else f"{path}: {text}") from error
     except Exception as error:
         # A file from elsewhere can break its reader in any way.
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ProblemError(f"{path}: cannot be read as weights of the space's model: {reason}") from error
+
+
+def _of_file(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Given:
+    """A checkpoint of the space's architecture, whose pictures are prepared as the space says."""
+    tag = "bundled" if is_path(model["pretrained"]) else model["pretrained"]
+    given = open_backbone({**model, "pretrained": tag, "file": str(path)})
+    theirs, ours = _outputs(given), _outputs(backbone)
+    if theirs == ours:
+        return Given(given)
+    head = f"a head for {theirs} classes" if theirs else "no head"
+    note = (
+        f"{path} has {head}, the pre-trained model one for {ours}: the checkpoint's backbone is "
+        "measured, and "
+        "where a probe asks for a head, with the pre-trained one"
+    )
+    return Given(given, note=note)
+
+
+def _outputs(backbone: Backbone) -> int:
+    """How many classes a model's own classifier has; 0 where there is none."""
+    head = backbone.classifier
+    return head.out_features if isinstance(head, nn.Linear) else 0
 
 
 def _loader(folder: Path) -> Callable[[Path, Backbone], Given]:

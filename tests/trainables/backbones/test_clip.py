@@ -1,8 +1,3 @@
-import copy
-import json
-from pathlib import Path
-
-import open_clip
 import pytest
 import torch
 from open_clip import CLIP, build_zero_shot_classifier
@@ -10,7 +5,13 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from trainables import ProblemError
-from trainables.backbones import ClipBackbone, class_sentences, class_vectors, open_clip_backbone
+from trainables.backbones import (
+    ClipBackbone,
+    class_sentences,
+    class_vectors,
+    open_backbone,
+    open_clip_backbone,
+)
 from trainables.backbones.tiny_clip import WEIGHTS
 
 CLASSES = ("letter", "digit", "red circle", "green square")
@@ -94,28 +95,6 @@ def test_the_model_that_ships_opens() -> None:
     assert backbone.texts(["a letter"]).vectors.shape == (1, backbone.feature_size)
 
 
-def test_weights_are_read_from_a_file(clip: CLIP, tmp_path: Path, pixels: Tensor) -> None:
-    text = {"context_length": clip.context_length, "vocab_size": clip.vocab_size}
-    config = {
-        "embed_dim": 24,
-        "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
-        "text_cfg": {**text, "width": 16, "heads": 2, "layers": 1},
-    }
-    (tmp_path / "clip-in-a-test.json").write_text(json.dumps(config))
-    open_clip.add_model_config(tmp_path / "clip-in-a-test.json")
-    torch.save(clip.state_dict(), tmp_path / "weights.pt")
-
-    backbone = open_clip_backbone("clip-in-a-test", str(tmp_path / "weights.pt"))
-    expected = ClipBackbone(
-        copy.deepcopy(clip), backbone.tokenizer, open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
-    )
-    assert torch.equal(backbone(pixels), expected(pixels))
-
-    torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
-    with pytest.raises(ProblemError, match=r"not one of clip-in-a-test: it lacks ln_final.bias and \d+ more"):
-        open_clip_backbone("clip-in-a-test", str(tmp_path / "other.pt"))
-
-
 UNKNOWN = "open_clip has no architecture"
 NEITHER = "is neither a file nor a tag of"
 NO_VIT = "is not a CLIP whose image tower is a vision transformer"
@@ -128,15 +107,24 @@ NO_VIT = "is not a CLIP whose image tower is a vision transformer"
         ("tiny-clp", "bundled", f"name: {UNKNOWN} 'tiny-clp'; did you mean 'tiny-clip'?"),
         ("???", "openai", f"name: {UNKNOWN} '???'; open_clip.list_models() names them"),
         ("ViT-B-32", "opanai", f"pretrained: 'opanai' {NEITHER} ViT-B-32; its tags are openai, "),
-        ("ViT-B-32", "/no/such/file.pt", "pretrained: there is no file '/no/such/file.pt'"),
+        ("ViT-B-32-256", "/no/such/file.pt", "pretrained: there is no file '/no/such/file.pt'"),
+        (
+            "ViT-B-32",
+            "/no/such/file.pt",
+            "pretrained: '/no/such/file.pt' could be any of the weights of ViT-B-32",
+        ),
         ("ViT-B-32", "openai", "name: the weights 'openai' were trained as ViT-B-32-quickgelu; use "),
-        ("tiny-clip", "openai", f"pretrained: 'openai' {NEITHER} tiny-clip; its tags are none"),
+        ("tiny-clip", "openai", f"pretrained: 'openai' {NEITHER} tiny-clip; leave it out"),
         ("RN50", str(WEIGHTS), f"name: 'RN50' {NO_VIT}"),
         ("coca_ViT-B-32", str(WEIGHTS), f"name: 'coca_ViT-B-32' {NO_VIT}"),
-        ("ViT-B-32", "local-dir:/no/such", "pretrained: there is no open_clip_config.json in /no/such"),
+        (
+            "ViT-B-32",
+            "local-dir:/no/such",
+            "pretrained: a model with its own configuration is a name; write ",
+        ),
     ],
 )
 def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:
     with pytest.raises(ProblemError) as refusal:
-        open_clip_backbone(name, pretrained)
+        open_backbone({"library": "open_clip", "name": name, "pretrained": pretrained})
     assert str(refusal.value).startswith(message)

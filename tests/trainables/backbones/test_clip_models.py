@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from trainables.backbones import ClipBackbone, open_clip_backbone
+from trainables.backbones import Backbone, ClipBackbone, open_backbone
 from trainables.errors import MissingError, ProblemError
 from trainables.methods import METHODS, Method
 from trainables.methods.block_method import BlockMethod
@@ -44,6 +44,10 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> None:
 def model(request: pytest.FixtureRequest, known: None) -> tuple[str, nn.Module]:
     """An architecture's name, and one as open_clip builds it, with random weights; not to be changed."""
     return request.param, random_model(request.param)
+
+
+def opened(name: str, pretrained: str = "bundled", weights: bool = True, **more: object) -> Backbone:
+    return open_backbone({"library": "open_clip", "name": name, "pretrained": pretrained, **more}, weights)
 
 
 def random_model(name: str) -> nn.Module:
@@ -171,8 +175,7 @@ def test_weights_are_read_from_every_kind_of_file(
             save_file(theirs.state_dict(), file)
         case "folder":
             write_folder(file, name, theirs)
-            pretrained = f"local-dir:{file}"
-    backbone = open_clip_backbone(name, pretrained)
+    backbone = opened(f"local-dir:{file}") if kind == "folder" else opened(name, pretrained)
     state = theirs.state_dict()
     assert backbone.plain_state().keys() == state.keys()
     assert all(torch.equal(tensor, state[key]) for key, tensor in backbone.plain_state().items())
@@ -185,12 +188,12 @@ def test_weights_are_read_from_every_kind_of_file(
     assert backbone.texts(["a letter"]).tokens.shape == (1, 16)
 
 
-def refusal(name: str, pretrained: str, weights: bool = True) -> str:
+def refusal(name: str, pretrained: str = "bundled", **more: object) -> str:
     with pytest.raises(ProblemError) as refused:
-        open_clip_backbone(name, pretrained, weights)
-    told = str(refused.value)
-    assert "\n" not in told and not told.endswith((": ", ":"))
-    return told
+        opened(name, pretrained, **more)
+    text = str(refused.value)
+    assert "\n" not in text and not text.endswith((": ", ":"))
+    return text
 
 
 def broken_folder(folder: Path, **changes: Any) -> str:
@@ -203,37 +206,72 @@ def broken_folder(folder: Path, **changes: Any) -> str:
     return f"local-dir:{folder}"
 
 
-def test_a_folder_of_another_model_is_refused(tmp_path: Path) -> None:
-    deeper = {**CONFIGS["test-clip"], "vision_cfg": {**OWN, "layers": 3}}
-    told = refusal("test-clip", broken_folder(tmp_path / "a", config=deeper))
-    assert told == f"pretrained: the model in {tmp_path / 'a'} is not a test-clip"
-    other = refusal("ViT-B-32", broken_folder(tmp_path / "b"))
-    assert other == f"pretrained: the model in {tmp_path / 'b'} is not a ViT-B-32"
+def test_a_folder_is_a_name_and_no_tag(tmp_path: Path) -> None:
+    place = broken_folder(tmp_path / "a")
+    assert refusal("test-clip", place) == (
+        f"pretrained: a model with its own configuration is a name; write name: {place}"
+    )
+    assert refusal(place, "openai").startswith(f"pretrained: the weights come with {place}; leave it out")
 
 
 def test_a_folder_whose_weights_do_not_fit_says_which(tmp_path: Path) -> None:
-    told = refusal("test-clip", broken_folder(tmp_path / "a", weights={"odd": torch.ones(2)}))
-    assert told.startswith("pretrained: the checkpoint is not one of test-clip: it lacks ")
+    place = broken_folder(tmp_path / "a", weights={"odd": torch.ones(2)})
+    assert refusal(place).startswith(f"pretrained: the checkpoint is not one of {place}: it lacks ")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"model_cfg": {}}'])
 def test_a_folder_whose_configuration_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
-    told = refusal("test-clip", broken_folder(tmp_path / "a", text=text))
-    assert told.startswith(f"pretrained: {tmp_path / 'a'} does not load as test-clip: ")
+    place = broken_folder(tmp_path / "a", text=text)
+    assert refusal(place).startswith(f"name: {place} has a configuration that cannot be read: ")
 
 
 def test_a_folder_without_weights_is_missing_them(tmp_path: Path) -> None:
     place = broken_folder(tmp_path / "a")
     (tmp_path / "a" / "open_clip_model.safetensors").unlink()
-    with pytest.raises(MissingError, match=r"^pretrained: [^\n]*weights[^\n]*$"):
-        open_clip_backbone("test-clip", place)
+    with pytest.raises(MissingError, match=r"^name: there are no weights in [^\n]*$"):
+        opened(place)
+    assert opened(place, weights=False).feature_size == 24
 
 
-@pytest.mark.parametrize("place", ["local-dir:nowhere", "local-dir:/no/where", "weights.pt"])
-def test_a_place_that_is_not_there_needs_no_weights_for_a_look_at_the_data(place: str) -> None:
+def test_a_folder_takes_the_weights_of_a_file(tmp_path: Path) -> None:
+    place, other = broken_folder(tmp_path / "a"), random_model("test-clip")
+    with torch.no_grad():
+        other.visual.proj.fill_(0.5)
+    save_file(other.state_dict(), tmp_path / "other.safetensors")
+    backbone = opened(place, file=str(tmp_path / "other.safetensors"))
+    assert torch.equal(backbone.plain_state()["visual.proj"], other.visual.proj)
+    assert backbone.mean.flatten().tolist() == pytest.approx(PREPROCESS["mean"])
+
+
+def test_a_folder_that_is_not_there_is_missing() -> None:
+    with pytest.raises(MissingError, match=r"^name: there is no open_clip_config.json in /no/where$"):
+        opened("local-dir:/no/where")
+
+
+def test_a_file_that_is_not_there_needs_no_weights_for_a_look_at_the_data() -> None:
     with pytest.raises(MissingError, match=r"^pretrained: there is no "):
-        open_clip_backbone("test-clip", place)
-    assert open_clip_backbone("test-clip", place, weights=False).feature_size == 24
+        opened("test-clip", "weights.pt")
+    assert opened("test-clip", "weights.pt", weights=False).feature_size == 24
+
+
+def test_positions_are_resampled_to_another_size(model: tuple[str, nn.Module], tmp_path: Path) -> None:
+    name, theirs = model
+    file = tmp_path / "weights.pt"
+    torch.save(theirs.state_dict(), file)
+    size = 2 * theirs.visual.preprocess_cfg["size"][0] if "trunk" in name else 32
+    backbone = opened(name, str(file), img_size=size)
+    expected = open_clip.create_model(name, pretrained=str(file), force_image_size=size).eval()
+    assert backbone.preprocessing.size == size
+    pixels = pixels_for(backbone)
+    images = expected.encode_image(normalised(backbone, pixels))
+    torch.testing.assert_close(backbone(pixels), images, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_for_another_size_are_not_resampled_without_a_word(tmp_path: Path) -> None:
+    larger = open_clip.create_model("test-clip", pretrained=None, force_image_size=32)
+    torch.save(larger.state_dict(), tmp_path / "weights.pt")
+    text = refusal("test-clip", str(tmp_path / "weights.pt"))
+    assert "visual.positional_embedding is [17, 32], the model's [5, 32]" in text and "model.img_size" in text
 
 
 WRONG: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
@@ -254,8 +292,8 @@ WRONG: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
         lambda path, state: (torch.save(state, path), path.write_bytes(path.read_bytes()[:10_000])),
     ),
     "empty": ("cannot be read as a checkpoint", lambda path, _: path.write_bytes(b"")),
-    "a list": ("cannot be read as a checkpoint", lambda path, _: torch.save([1, 2], path)),
-    "nothing": ("cannot be read as a checkpoint", lambda path, _: torch.save({}, path)),
+    "a list": ("it holds list, not weights by name", lambda path, _: torch.save([1, 2], path)),
+    "nothing": ("it holds nothing, and no weights", lambda path, _: torch.save({}, path)),
 }
 
 

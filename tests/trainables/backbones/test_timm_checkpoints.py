@@ -9,14 +9,16 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from trainables.backbones import TimmBackbone, open_timm_backbone
-from trainables.backbones.timm_vit import _filtered
+from trainables.backbones import Backbone, TimmBackbone, open_backbone
 from trainables.errors import MissingError, ProblemError
 
 NAME = "vit_tiny_patch16_224"
+
+
+def opened(name: str, pretrained: str = "bundled", **more: object) -> Backbone:
+    return open_backbone({"library": "timm", "name": name, "pretrained": pretrained, **more})
 
 
 def normalised(backbone: TimmBackbone, pixels: Tensor) -> Tensor:
@@ -44,7 +46,7 @@ def test_weights_are_read_from_a_file(weights: dict[str, Tensor], tmp_path: Path
         save_file(weights, file)
     else:
         torch.save({"state_dict": weights, "epoch": 3} if kind == "wrapped" else weights, file)
-    backbone = open_timm_backbone(NAME, str(file))
+    backbone = opened(NAME, str(file))
     theirs = timm.create_model(NAME, checkpoint_path=str(file)).eval()
     assert backbone.classifier is not None
     pixels = large_pixels()
@@ -53,25 +55,32 @@ def test_weights_are_read_from_a_file(weights: dict[str, Tensor], tmp_path: Path
         torch.testing.assert_close(mine, theirs(normalised(backbone, pixels)), rtol=1e-5, atol=1e-5)
 
 
-def test_dino_v2s_own_names_are_translated(vit: VisionTransformer) -> None:
-    """As Meta publishes them: a mask token, register tokens, a place for the class token in the positions."""
-    layout = {"reg_tokens": 4, "no_embed_class": True, "init_values": 1e-5}
+DINO_V2 = "vit_small_patch14_reg4_dinov2.lvd142m"
+
+
+def test_dino_v2s_own_file_is_read_at_another_size(tmp_path: Path) -> None:
+    """As Meta publishes it: a mask token, register tokens, a place for the class token in the positions."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        shape = {"img_size": 16, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
-        model = VisionTransformer(**shape, **layout, num_classes=0)
-    ours = model.state_dict()
+        ours = timm.create_model(DINO_V2).state_dict()
     published = {key.replace("reg_token", "register_tokens"): tensor for key, tensor in ours.items()}
-    published["pos_embed"] = torch.cat([torch.ones(1, 1, 32), ours["pos_embed"]], dim=1)
-    found = _filtered({**published, "mask_token": torch.zeros(1, 32)}, model)
-    assert found.keys() == ours.keys()
-    expected = {**ours, "cls_token": ours["cls_token"] + 1}
-    assert all(torch.equal(tensor, expected[key]) for key, tensor in found.items())
+    published["pos_embed"] = torch.cat([torch.ones(1, 1, 384), ours["pos_embed"]], dim=1)
+    published["mask_token"] = torch.zeros(1, 384)
+    file = tmp_path / "dinov2.pth"
+    torch.save(published, file)
+    backbone = opened(DINO_V2, "bundled", file=str(file), img_size=56)
+    overlay = {"state_dict": published}
+    theirs = timm.create_model(DINO_V2, pretrained=True, pretrained_cfg_overlay=overlay, img_size=56).eval()
+    pixels = large_pixels()[..., :56, :56]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            backbone(pixels), theirs(normalised(backbone, pixels)), rtol=1e-4, atol=1e-5
+        )
 
 
-def refusal(name: str, pretrained: str) -> str:
+def refusal(name: str, pretrained: str, **more: object) -> str:
     with pytest.raises(ProblemError) as refused:
-        open_timm_backbone(name, pretrained)
+        opened(name, pretrained, **more)
     told = str(refused.value)
     assert "\n" not in told and not told.endswith(": ")
     return told
@@ -84,7 +93,7 @@ def refusal(name: str, pretrained: str) -> str:
         ("???", "hub", "name: timm has no architecture '???'; timm.list_models() names them"),
         (f"{NAME}.dnio", "hub", f"name: {NAME} has no weights 'dnio' in timm; it has augreg_in21k"),
         (NAME, "bundled", f"pretrained: {NAME} has no bundled weights; give a file's path, or 'hub'"),
-        (NAME, "/no/such.pth", "pretrained: there is no file '/no/such.pth'; give a checkpoint's path, or"),
+        (NAME, "/no/such.pth", "pretrained: there is no file '/no/such.pth'; give a checkpoint's path"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:
@@ -93,7 +102,7 @@ def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: s
 
 def test_a_file_that_is_not_there_is_missing_and_not_wrong() -> None:
     with pytest.raises(MissingError):
-        open_timm_backbone(NAME, "/no/such/file.pth")
+        opened(NAME, "/no/such/file.pth")
 
 
 def write_pickle(path: Path, value: object) -> None:
@@ -128,16 +137,24 @@ BROKEN: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
         lambda path, weights: (torch.save(weights, path), path.write_bytes(path.read_bytes()[:100_000])),
     ),
     "empty": ("cannot be read as a checkpoint", lambda path, _: path.write_bytes(b"")),
-    "a list": ("cannot be read as a checkpoint", lambda path, _: torch.save([1, 2, 3], path)),
-    "a tensor": ("cannot be read as a checkpoint", lambda path, _: torch.save(torch.ones(3), path)),
-    "no weights": ("is not one of vit_tiny_patch16_224", lambda path, _: torch.save({"epoch": 3}, path)),
-    "a nested teacher": (
-        "is not one of vit_tiny_patch16_224",
-        lambda path, weights: torch.save({"teacher": weights, "epoch": 3}, path),
+    "a list": ("it holds list, not weights by name", lambda path, _: torch.save([1, 2, 3], path)),
+    "a tensor": ("it holds Tensor, not weights by name", lambda path, _: torch.save(torch.ones(3), path)),
+    "no weights": ("it holds epoch, and no weights", lambda path, _: torch.save({"epoch": 3}, path)),
+    "a training file of DINO": (
+        "it holds student, teacher, epoch, not the weights of one model; write those that you mean",
+        lambda path, weights: torch.save({"student": weights, "teacher": weights, "epoch": 3}, path),
     ),
     "no tensors": (
-        "is not one of vit_tiny_patch16_224: its cls_token is no tensor",
+        "it holds cls_token, pos_embed, patch_embed.proj.weight, patch_embed.proj.bias, ",
         lambda path, weights: torch.save(dict.fromkeys(weights, 3), path),
+    ),
+    "an odd value": (
+        "is not one of vit_tiny_patch16_224: its cls_token is no tensor",
+        lambda path, weights: torch.save({**weights, "cls_token": 3}, path),
+    ),
+    "a program": (
+        "is a TorchScript archive, as OpenAI publishes CLIP: a program, which is not run",
+        lambda path, _: torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path),
     ),
     "a plain pickle": ("cannot be read as a checkpoint", lambda path, _: write_pickle(path, {"a": 1})),
 }
@@ -173,4 +190,4 @@ def test_a_tag_of_the_hub_cannot_be_had_without_a_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match=r"^pretrained: the weights of \S+ are not on this machine[^\n]*$"):
-        open_timm_backbone("vit_tiny_patch16_224", "hub")
+        opened("vit_tiny_patch16_224", "hub")

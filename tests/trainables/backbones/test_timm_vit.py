@@ -9,9 +9,11 @@ import timm
 import torch
 from timm.models.beit import Beit
 from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.backbones import TimmBackbone, open_timm_backbone
+from trainables.backbones.checkpoints import WeightsFile
+from trainables.data import TimmPreprocessing
 from trainables.errors import ProblemError
 from trainables.methods import METHODS
 
@@ -60,7 +62,7 @@ def test_every_kind_of_pooling_is_timms(pool: str, pixels: Tensor) -> None:
 
 def test_pictures_are_prepared_as_the_model_says(timm_backbone: TimmBackbone) -> None:
     preprocessing = timm_backbone.preprocessing
-    assert (preprocessing.size, preprocessing.interpolation, preprocessing.crop) == (16, "bilinear", 0.8)
+    assert preprocessing == TimmPreprocessing(16, "bilinear", (0.4, 0.5, 0.6), 0.8)
     config = timm.data.resolve_model_data_config(timm_backbone.vit)
     assert timm_backbone.mean.flatten().tolist() == pytest.approx(config["mean"])
     assert timm_backbone.std.flatten().tolist() == pytest.approx(config["std"])
@@ -69,13 +71,13 @@ def test_pictures_are_prepared_as_the_model_says(timm_backbone: TimmBackbone) ->
 def test_the_tag_says_how_pictures_are_prepared() -> None:
     """Two sets of weights of one architecture, which timm lists with other statistics."""
     plain, dino = (
-        open_timm_backbone(name, "none", weights=False) for name in (TAGGED, "vit_small_patch16_224.dino")
+        open_timm_backbone(name, "hub", weights=False) for name in (TAGGED, "vit_small_patch16_224.dino")
     )
     for backbone, tag in ((plain, TAGGED), (dino, "vit_small_patch16_224.dino")):
         config = timm.get_pretrained_cfg(tag)
         assert backbone.mean.flatten().tolist() == pytest.approx(config.mean)
-        assert backbone.preprocessing.crop == config.crop_pct
-        assert backbone.preprocessing.interpolation == config.interpolation
+        view = (config.interpolation, config.mean, config.crop_pct, config.crop_mode)
+        assert backbone.preprocessing == TimmPreprocessing(224, *view)
     assert plain.classifier is not None and dino.classifier is None
     assert plain.mean.flatten().tolist() != dino.mean.flatten().tolist()
 
@@ -114,7 +116,7 @@ def test_the_plain_state_loads_into_timms_model(
 def test_a_real_model_is_timms() -> None:
     if not REAL.is_file():
         pytest.skip(f"the ImageNet ViT-Tiny is not at {REAL}")
-    backbone = open_timm_backbone(TAGGED, str(REAL))
+    backbone = open_timm_backbone(TAGGED, file=WeightsFile(str(REAL), "file"))
     theirs = timm.create_model(TAGGED, pretrained=True, pretrained_cfg_overlay={"file": str(REAL)}).eval()
     pixels = large_pixels()
     images = normalised(backbone, pixels)
@@ -130,7 +132,7 @@ def test_a_real_model_is_timms() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "mixer_s32_224", "swin_tiny_patch4_window7_224"])
 def test_what_is_no_vision_transformer_is_refused(name: str) -> None:
     with pytest.raises(ProblemError, match=r"^name: the architecture [^\n]+$"):
-        open_timm_backbone(name, "none", weights=False)
+        open_timm_backbone(name, "hub", weights=False)
 
 
 @pytest.fixture
@@ -144,13 +146,11 @@ def beit() -> TimmBackbone:
     return TimmBackbone(vit)
 
 
-def test_only_layers_that_are_called_become_blocks(
+def test_a_layer_that_timm_calls_past_its_module_is_a_block_too(
     beit: TimmBackbone, pixels: Tensor, make_space: MakeSpace
 ) -> None:
-    assert isinstance(beit.vit.blocks[0].attn.qkv, nn.Linear)
-    names = tuple(f"image.{n}.{kind}" for n in (0, 1) for kind in ("proj", "fc1", "fc2"))
-    assert tuple(beit.linears) == names
-    assert beit.block_names(("qkv", "q", "v"), ("image",)) == ()
+    names = tuple(f"image.{n}.{kind}" for n in (0, 1) for kind in ("qkv", "proj", "fc1", "fc2"))
+    assert beit.block_names(("qkv", "proj", "fc1", "fc2"), ("image",)) == names
     method = METHODS["lora"](beit, [make_space("lora")["method"]], [torch.Generator()])
     with torch.no_grad():
         for parameter in method.updates().values():

@@ -8,13 +8,13 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from trainables.data import ImageSet, Preprocessing, Task, load_task
+from trainables.data import ImageSet, Task, TimmPreprocessing, load_task
 from trainables.errors import MissingError, ProblemError
 
 MakeSource = Callable[..., dict[str, Any]]
 WriteClasses = Callable[[Path, dict[str, int]], Path]
 
-SMALL = Preprocessing(8)
+SMALL = TimmPreprocessing(8)
 COUNTS = {"dog": 10, "cat": 20, "eel": 5}
 
 
@@ -207,7 +207,7 @@ def test_a_damaged_picture_is_named_when_it_is_read(
 
 
 def test_pacs(shared_data: Path, make_source: MakeSource) -> None:
-    task = load_task(make_source("folder", path=shared_data / "pacs/{split}/sketch"), Preprocessing(16))
+    task = load_task(make_source("folder", path=shared_data / "pacs/{split}/sketch"), TimmPreprocessing(16))
     assert task.classes == ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
     for name in ("train", "val", "test"):
         theirs = ImageFolder(str(shared_data / "pacs" / name / "sketch"))

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.data import Preprocessing, load_pairs, shifted
+from trainables.data import TimmPreprocessing, load_pairs, shifted
 from trainables.data.pictures import FilePictures, LazyPixels, file_pictures
 from trainables.errors import MissingError, ProblemError
 
 MakeSource = Callable[..., dict[str, Any]]
 WritePicture = Callable[..., Path]
 
-SMALL = Preprocessing(8)
+SMALL = TimmPreprocessing(8)
 
 
 def write_csv(file: Path, lines: list[tuple[str, ...]]) -> Path:

@@ -9,11 +9,11 @@ from PIL import Image
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import v2
 
-from trainables.data import ImageSet, Preprocessing
+from trainables.data import ImageSet, TimmPreprocessing
 from trainables.data.pictures import FilePictures, LazyPixels, Listed, file_pictures
 from trainables.errors import ProblemError
 
-SMALL = Preprocessing(16, crop=0.8)
+SMALL = TimmPreprocessing(16, crop_pct=0.8)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_set_in_memory_and_one_that_is_not_are_the_same(
 
 
 def test_a_lazy_set_pickles_without_its_pixels(pictures: FilePictures) -> None:
-    lazy = LazyPixels(pictures, Preprocessing(224))
+    lazy = LazyPixels(pictures, TimmPreprocessing(224))
     written = pickle.dumps(lazy)
     assert len(written) < 1000
     assert torch.equal(pickle.loads(written)[torch.tensor([2])], lazy[torch.tensor([2])])

@@ -11,7 +11,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from trainables.data import SHIFTS, SHIPPED, ImageSet, Preprocessing, shifted
+from trainables.data import SHIFTS, SHIPPED, ImageSet, TimmPreprocessing, shifted
 from trainables.data.pictures import LazyPixels, file_pictures
 from trainables.data.shifts import ShiftedPixels
 
@@ -83,7 +83,7 @@ def test_no_shift_gives_the_images_themselves(images: ImageSet) -> None:
 
 def test_a_lazy_set_stays_lazy(tmp_path: Path, write_picture: Callable[..., Path]) -> None:
     files = [write_picture(tmp_path / f"{seed}.png", seed) for seed in range(4)]
-    plain = LazyPixels(file_pictures(tmp_path, files), Preprocessing(16))
+    plain = LazyPixels(file_pictures(tmp_path, files), TimmPreprocessing(16))
     images = shifted(ImageSet(plain, torch.arange(4)), "noisy", 2)
     in_memory = shifted(ImageSet(plain[torch.arange(4)], torch.arange(4)), "noisy", 2)
     assert isinstance(images.pixels, ShiftedPixels) and len(images.pixels) == 4

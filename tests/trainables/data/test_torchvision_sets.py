@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from trainables.data import ImageSet, Preprocessing, load_task
+from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.data.pictures import LazyPixels
 from trainables.errors import MissingError, ProblemError
 
 MakeSource = Callable[..., dict[str, Any]]
 WriteClasses = Callable[[Path, dict[str, int]], Path]
 
-SMALL = Preprocessing(28)
+SMALL = TimmPreprocessing(28)
 
 
 def write_idx(file: Path, values: np.ndarray) -> None:
@@ -61,9 +61,9 @@ def test_a_large_set_is_enlarged_when_it_is_asked_for(
     mnist: Path, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = make_source("torchvision", dataset="MNIST", path=mnist, limit=9, shift="contrast")
-    in_memory = load_task(source, Preprocessing(56)).train
+    in_memory = load_task(source, TimmPreprocessing(56)).train
     monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
-    lazy = load_task(source, Preprocessing(56)).train
+    lazy = load_task(source, TimmPreprocessing(56)).train
     assert isinstance(in_memory.pixels, torch.Tensor) and not isinstance(lazy.pixels, torch.Tensor)
     assert torch.equal(torch.cat(list(lazy.batches(4))), in_memory.pixels)
     plain = load_task(source | {"shift": None}, SMALL, ("test",)).test
