@@ -82,7 +82,7 @@ class Packed:
 
     def _spread(self, values: Tensor) -> Tensor:
         """A value of each block, (K, N), as one of each number, (K, P); without blocks it stays (K, 1)."""
-        return values.float() if self._blocks is None else values.float()[:, self._owners]
+        return values.float() if self._blocks is None else values.float().index_select(1, self._owners)
 
     @abstractmethod
     def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
@@ -123,9 +123,9 @@ class PackedAdamW(Packed):
 
     def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
         first, second = moments
-        steps = self.steps.clamp_min(1)
-        first.lerp_(gradient, self._spread((1 - _BETA1) * self._moving))
-        second.lerp_(gradient.square(), self._spread((1 - _BETA2) * self._moving))
+        steps, moving = self.steps.clamp_min(1), self._spread(self._moving)
+        first.lerp_(gradient, (1 - _BETA1) * moving)
+        second.lerp_(gradient.square(), (1 - _BETA2) * moving)
         root = second.sqrt().mul_(self._spread((1 - _BETA2**steps).rsqrt())).add_(_EPSILON)
         p.mul_(self._spread(1 - lr * self._decay * self._moving))
         p.sub_(self._spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
