@@ -126,6 +126,7 @@ def make_space(case: Case, mask: tuple[str, ...] | None = None) -> dict[str, Any
         "epochs": 10,
         "batch_size": case.batch,
         "lr": 2e-3,
+        "head_lr": None,
         "weight_decay": 0.0,
         "warmup": 0.05,
         "optimizer": "adamw",

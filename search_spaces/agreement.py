@@ -16,7 +16,7 @@ from search_spaces.training import Training
 
 _READS_TEXT = {"open_clip": True, "timm": False}
 _ASK_FOR_TEXT = ("zero_shot", "retrieval")
-_AGREED_ON = ("training.objective", "training.head")
+_AGREED_ON = ("training.objective", "training.head", "training.head_lr")
 
 
 class Disagreement(NamedTuple):
@@ -39,6 +39,8 @@ def method_disagreements(library: str | None, method: Method, training: Training
         yield Disagreement(
             "training.head", "flyp has no head, its text tower names the classes; leave it out"
         )
+    if flyp and training.head_lr is not None:
+        yield Disagreement("training.head_lr", "flyp has no head that would learn at this rate; leave it out")
     if library is None or _READS_TEXT[library]:
         return
     if flyp or training.head == "prompts":

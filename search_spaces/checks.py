@@ -29,6 +29,7 @@ PACKABLE = frozenset(
         "method.active_blocks",
         "method.mask",
         "training.lr",
+        "training.head_lr",
         "training.weight_decay",
         "training.retention",
         "training.seed",

@@ -14,7 +14,12 @@ class Training(Part):
     epochs: int = Field(default=10, ge=1, description="passes over the training split")
     batch_size: int = Field(default=32, ge=1, description="pictures a step")
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of the weights")
-    weight_decay: float = Field(default=0.0, ge=0, description="decay of the weights")
+    head_lr: float | None = Field(
+        default=None, gt=0, description="peak learning rate of the linear head; null makes it lr"
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="decay of the weights; of no bias, gain or position"
+    )
     warmup: float = Field(
         default=0.05, ge=0, lt=1, description="fraction of the steps in which the rate rises"
     )

@@ -18,6 +18,8 @@ from trainables.training import Training
 
 FILE = "checkpoint.safetensors"
 
+_VERSION = 2  # of what the tensors mean: since 2 a prompt head's weights hold the scale of the logits
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -65,7 +67,7 @@ def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
         (f"trained/{name}", p) for name, p in training.learner.trained().items()
     ]
     named += [(f"decided/{name}", t) for name, t in training.learner.method.decided().items()]
-    for number, optimizer in enumerate((training.adapter_optimizer, *training.score_optimizers)):
+    for number, optimizer in enumerate(training.optimizers):
         named += [(f"optimizer/{number}/{place}", t) for place, t in enumerate(optimizer.state())]
     packed = training.learner.method.packable
     for name, tensor in named:
@@ -82,7 +84,7 @@ def write(checkpoint: Checkpoint, folder: str | Path) -> None:
     Raises:
         OSError: it cannot be written; the folder keeps the last good checkpoint and nothing of this one.
     """
-    state = {"epoch": checkpoint.epoch, "history": checkpoint.history}
+    state = {"version": _VERSION, "epoch": checkpoint.epoch, "history": checkpoint.history}
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     data = save(tensors, {"state": json.dumps(state)})
     files, path = _located(folder)
@@ -101,7 +103,7 @@ def read(folder: str | Path) -> Checkpoint | None:
         folder: as for `write`.
 
     Raises:
-        ProblemError: the file is damaged, or no checkpoint. Nothing in it was run.
+        ProblemError: the file is damaged, no checkpoint, or of another version. Nothing in it was run.
         OSError: it cannot be read.
     """
     files, path = _located(folder)
@@ -110,7 +112,7 @@ def read(folder: str | Path) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     try:
-        return _parsed(data)
+        found, version = _parsed(data)
     except MemoryError:
         raise
     except Exception as error:  # A hostile file can break a parser in any way.
@@ -118,17 +120,23 @@ def read(folder: str | Path) -> Checkpoint | None:
             f"{path}: not a checkpoint, or a damaged one ({type(error).__name__}: {error}); "
             "remove it, and the trial starts anew"
         ) from error
+    if version != _VERSION:
+        raise ProblemError(
+            f"{path}: its format version is {version}, this is version {_VERSION}; go on with the version of "
+            "the project that wrote it, or remove it, and the trial starts anew"
+        )
+    return found
 
 
-def _parsed(data: bytes) -> Checkpoint:
-    """The checkpoint in a file's content: a length, a JSON header of that length, the tensors."""
+def _parsed(data: bytes) -> tuple[Checkpoint, int]:
+    """The checkpoint in a file's content and its version: a header's length, the header in JSON, tensors."""
     tensors = load(data)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     state = json.loads(header["__metadata__"]["state"])
     epoch, history = state["epoch"], state["history"]
     if not (isinstance(epoch, int) and isinstance(history, list) and "generator" in tensors):
         raise ValueError("its epoch, history or random state is missing")
-    return Checkpoint(tensors, epoch, history)
+    return Checkpoint(tensors, epoch, history), state.get("version", 1)
 
 
 def _located(folder: str | Path) -> tuple[Any, str]:

@@ -1,19 +1,24 @@
 """A value's content as one short text."""
 
 import hashlib
+import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
+from trainables.data.pictures import LazyPixels
+
 
 def fingerprint(value: object) -> str:
     """SHA-256 of a value's content, in hex: equal for equal models, data and settings, wherever they are.
 
     Tensors and arrays count by kind, shape and bytes, models by their weights, other objects by their
-    attributes. Pictures that are read only when they are asked for count by their paths.
+    attributes. Pictures that are read only when they are asked for count by their files' paths, sizes and
+    times of the last change.
     """
     digest = hashlib.sha256()
     for part in _parts(value):
@@ -22,12 +27,18 @@ def fingerprint(value: object) -> str:
     return digest.hexdigest()
 
 
-def _parts(value: Any) -> Iterator[bytes | memoryview]:
+def _parts(value: Any, folder: Path | None = None) -> Iterator[bytes | memoryview]:
+    """Its parts; with a folder, texts that name files below it, or anywhere, stand for these files."""
     match value:
+        case str() | Path() if folder is not None:
+            yield repr(value).encode()
+            yield _state(folder / value)
         case None | bool() | int() | float() | str() | Path():
             yield repr(value).encode()
         case set() | frozenset():
-            yield from _parts(sorted(value))
+            yield from _parts(sorted(value), folder)
+        case LazyPixels():
+            yield from _parts(vars(value), Path(getattr(value.pictures, "folder", "")))
         case Tensor():
             yield from _parts(value.detach().cpu().contiguous().numpy())
         case np.ndarray():
@@ -38,11 +49,20 @@ def _parts(value: Any) -> Iterator[bytes | memoryview]:
         case Mapping():
             for key in sorted(value):
                 yield from _parts(key)
-                yield from _parts(value[key])
+                yield from _parts(value[key], folder)
         case Sequence():
             yield f"{len(value)}".encode()
             for item in value:
-                yield from _parts(item)
+                yield from _parts(item, folder)
         case _:
             yield type(value).__qualname__.encode()
-            yield from _parts(vars(value))
+            yield from _parts(vars(value), folder)
+
+
+def _state(file: Path) -> bytes:
+    """Size and time of a file's last change; nothing where there is no such file."""
+    with suppress(OSError, ValueError):
+        found = file.stat()
+        if stat.S_ISREG(found.st_mode):
+            return f"{found.st_size} {found.st_mtime_ns}".encode()
+    return b""

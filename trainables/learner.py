@@ -54,8 +54,6 @@ class Learner(nn.Module):
         device = problem.backbone.mean.device
         self._retention = torch.tensor([space["training"]["retention"] for space in spaces], device=device)
         self._retains = bool(self._retention.any())
-        if self.method.fits_head:
-            self.fit_head()
 
     def loss(self, batch: Batch, epoch: int) -> Tensor:
         """(K,): the objective, the method's price, and the retention term.

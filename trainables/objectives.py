@@ -90,7 +90,10 @@ class CrossEntropy(Objective):
 
 
 class PromptHead(CrossEntropy):
-    """A head that starts as the class prompts: the scaled cosine to an unnormalised class vector.
+    """A head that starts as the class prompts: weights times the unit feature, without a bias.
+
+    The weights hold the scale of the logits, so that at one learning rate they move as they do in the public
+    code of WiSE-FT (mlfoundations/wise-ft) and FLYP (locuslab/FLYP), ``src/models/zeroshot.py``.
 
     Attributes:
         weight: (K, C, D).
@@ -99,26 +102,32 @@ class PromptHead(CrossEntropy):
     def __init__(self, problem: Problem, generators: Sequence[Generator]) -> None:
         super().__init__()
         self.logit_scale = problem.backbone.logit_scale
-        self.weight = nn.Parameter(problem.class_vectors.repeat(len(generators), 1, 1))
+        self.weight = nn.Parameter(prompt_weights(problem).repeat(len(generators), 1, 1))
 
     @torch.no_grad()
     def reset(self, problem: Problem, generators: Sequence[Generator]) -> None:
         """The class prompts."""
-        self.weight.copy_(problem.class_vectors)
+        self.weight.copy_(prompt_weights(problem))
 
     def head(self, features: Tensor) -> Tensor:
-        """The scaled cosine of a feature and an unnormalised class vector."""
-        return self._inputs(features) @ self.weight.mT
-
-    def _inputs(self, features: Tensor) -> Tensor:
-        return self.logit_scale * F.normalize(features, dim=-1)
+        """w f / |f|."""
+        return F.normalize(features, dim=-1) @ self.weight.mT
 
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Multinomial logistic regression on the scaled unit features, without a bias."""
-        for k, inputs in enumerate(self._inputs(features)):
-            start = self.weight[k]
-            self.weight[k] = fit_linear(inputs, labels, len(start), start=start, bias=False)[0]
+        """Multinomial logistic regression on the unit features times the logit scale, without a bias.
+
+        The penalty is on the weights without the scale.
+        """
+        for k, inputs in enumerate(self.logit_scale * F.normalize(features, dim=-1)):
+            start = self.weight[k] / self.logit_scale
+            fitted, _ = fit_linear(inputs, labels, len(start), start=start, bias=False)
+            self.weight[k] = self.logit_scale * fitted
+
+
+def prompt_weights(problem: Problem) -> Tensor:
+    """(C, D): the unit vectors of the task's classes, times the scale of the logits."""
+    return problem.backbone.logit_scale * problem.class_vectors
 
 
 class FreshHead(CrossEntropy):

@@ -9,58 +9,88 @@ from torch import Tensor
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
 
 
-class _Packed:
+class Packed:
     """Parameters and their moments, side by side in memory, so that one operation steps them all.
 
     A step of the two hundred small tensors of a pack's adapters would otherwise be two thousand operations,
     each of which takes longer to start than to run.
+
+    A block that is closed in a member stands still there, with its moments and its count of steps, and goes
+    on from them where it opens again: as torch's optimisers leave out a parameter whose gradient is None.
 
     Args:
         parameters: tensors with a leading pack axis of length K; any shape where K is 1.
         lr: K learning rates.
         weight_decay: K weight decays.
         moments: how many moments are kept of a parameter.
+        blocks: the block of each parameter, from 0 to N - 1; None where they are of no blocks.
+
+    Attributes:
+        steps: (K, N), how many steps each block has made; (K, 1) without blocks.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], lr: Sequence[float], weight_decay: Sequence[float], moments: int
+        self,
+        parameters: Sequence[Tensor],
+        lr: Sequence[float],
+        weight_decay: Sequence[float],
+        moments: int,
+        blocks: Sequence[int] | None = None,
     ) -> None:
         self.parameters = list(parameters)
         self.moments = [[torch.zeros_like(p) for p in self.parameters] for _ in range(moments)]
         device = self.parameters[0].device if self.parameters else None
-        self._lr = torch.tensor(lr, device=device)[:, None]
-        self._decay = torch.tensor(weight_decay, device=device)[:, None]
+        # Powers of a beta near 1 lose their digits in float32.
+        self._lr = torch.tensor(lr, device=device, dtype=torch.float64)[:, None]
+        self._decay = torch.tensor(weight_decay, device=device, dtype=torch.float64)[:, None]
+        self._blocks = blocks
+        self.steps = self._lr.new_zeros(len(lr), 1 + max(blocks or [0]))
+        self._moving = torch.ones_like(self._lr)
         self._places: list[int] = []
-        self._joined: list[Tensor] = []
 
     @torch.no_grad()
-    def step(self, number: int, factor: float) -> None:
-        """One update of what has a gradient.
+    def step(self, factor: float, is_open: Tensor | None = None) -> None:
+        """One update of what has a gradient, and is of an open block or of none.
 
-        ``number`` counts steps from 1; ``factor`` is the schedule's share of the rate.
+        Args:
+            factor: the schedule's share of the rate.
+            is_open: (K, N), 1 where a block is open, else 0; not looked at where parameters are of no blocks.
         """
         places = [place for place, p in enumerate(self.parameters) if p.grad is not None]
         if not places:
             return
         if places != self._places:
-            self._places = places
-            self._joined = [
-                _joined([tensors[place] for place in places], len(self._lr))
-                for tensors in (self.parameters, *self.moments)
-            ]
+            self._join(places)
         live = [self.parameters[place] for place in places]
         gradient = torch.cat([p.grad.reshape(len(self._lr), -1) for p in live if p.grad is not None], dim=1)
         for p in live:
             p.grad = None
-        self._update(gradient, number, factor, *self._joined)
+        if self._blocks is not None and is_open is not None:
+            self._moving = is_open.to(self._lr)
+        self.steps += self._moving
+        self._update(gradient, self._lr * factor, *self._joined)
+
+    def _join(self, places: list[int]) -> None:
+        """Puts the parameters of these places, and their moments, side by side."""
+        chosen = [[tensors[place] for place in places] for tensors in (self.parameters, *self.moments)]
+        self._places = places
+        self._joined = [_joined(tensors, len(self._lr)) for tensors in chosen]
+        if self._blocks is not None:
+            sizes = torch.tensor([p[0].numel() for p in chosen[0]])
+            owners = torch.tensor([self._blocks[place] for place in places]).repeat_interleave(sizes)
+            self._owners = owners.to(self._lr.device)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        """A value of each block, (K, N), as one of each number, (K, P); without blocks it stays (K, 1)."""
+        return values.float() if self._blocks is None else values.float().index_select(1, self._owners)
 
     @abstractmethod
-    def _update(self, gradient: Tensor, number: int, factor: float, p: Tensor, *moments: Tensor) -> None:
-        """Changes parameters and moments in place, all (K, P)."""
+    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
+        """Changes parameters and moments in place, all (K, P), at rates (K, 1)."""
 
     def state(self) -> list[Tensor]:
-        """The moments, each in the order of the parameters."""
-        return [tensor for moment in self.moments for tensor in moment]
+        """The moments, each in the order of the parameters, and the counts of steps."""
+        return [*(tensor for moment in self.moments for tensor in moment), self.steps]
 
 
 def _joined(tensors: Sequence[Tensor], size: int) -> Tensor:
@@ -72,41 +102,44 @@ def _joined(tensors: Sequence[Tensor], size: int) -> Tensor:
     return whole
 
 
-class PackedAdamW(_Packed):
+class PackedAdamW(Packed):
     """`torch.optim.AdamW` with a learning rate and a weight decay for each slice of the leading axis.
 
-    Update (Loshchilov and Hutter, 2019, algorithm 2), for member k at step t::
+    Update (Loshchilov and Hutter, 2019, algorithm 2), for member k and a block at its own step t::
 
         p <- p - lr_k wd_k p - lr_k (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 
-    Args:
-        parameters: tensors with a leading pack axis of length K; any shape where K is 1.
-        lr: K learning rates.
-        weight_decay: K weight decays.
+    Args: as for `Packed`.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], lr: Sequence[float], weight_decay: Sequence[float]
+        self,
+        parameters: Sequence[Tensor],
+        lr: Sequence[float],
+        weight_decay: Sequence[float],
+        blocks: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay, moments=2)
+        super().__init__(parameters, lr, weight_decay, moments=2, blocks=blocks)
 
-    def _update(self, gradient: Tensor, number: int, factor: float, p: Tensor, *moments: Tensor) -> None:
+    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
         first, second = moments
-        lr = self._lr * factor
-        first.lerp_(gradient, 1 - _BETA1)
-        second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        root = (second / (1 - _BETA2**number)).sqrt_().add_(_EPSILON)
-        p.mul_(1 - lr * self._decay)
-        p.sub_(lr / (1 - _BETA1**number) * first / root)
+        steps, moving = self.steps.clamp_min(1), self._spread(self._moving)
+        first.lerp_(gradient, (1 - _BETA1) * moving)
+        second.lerp_(gradient.square(), (1 - _BETA2) * moving)
+        root = second.sqrt().mul_(self._spread((1 - _BETA2**steps).rsqrt())).add_(_EPSILON)
+        p.mul_(self._spread(1 - lr * self._decay * self._moving))
+        p.sub_(self._spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
 
 
-class PackedSGD(_Packed):
+class PackedSGD(Packed):
     """`torch.optim.SGD` with a learning rate and a weight decay for each slice of the leading axis.
 
     Update for member k::
 
         m <- momentum m + g + wd_k p
         p <- p - lr_k m
+
+    Args: as for `Packed`.
     """
 
     def __init__(
@@ -115,12 +148,16 @@ class PackedSGD(_Packed):
         lr: Sequence[float],
         weight_decay: Sequence[float] | None = None,
         momentum: float = 0.0,
+        blocks: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(parameters, lr, weight_decay or [0.0] * len(lr), moments=1 if momentum else 0)
+        decay = weight_decay or [0.0] * len(lr)
+        super().__init__(parameters, lr, decay, moments=1 if momentum else 0, blocks=blocks)
         self._momentum = momentum
 
-    def _update(self, gradient: Tensor, number: int, factor: float, p: Tensor, *moments: Tensor) -> None:
-        step = gradient + self._decay * p
-        for moving in moments:
-            step = moving.mul_(self._momentum).add_(step)
-        p.sub_(self._lr * factor * step)
+    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
+        moving = self._spread(self._moving)
+        step = gradient + self._decay.float() * p
+        for moment in moments:
+            moment.lerp_(self._momentum * moment + step, moving)
+            step = moment
+        p.sub_(lr.float() * moving * step)

@@ -12,13 +12,12 @@ from trainables.augment import draw_boxes
 from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.measures import Metrics, by_member, out_of_distribution, retention, top1
-from trainables.optimizer import PackedAdamW, PackedSGD
+from trainables.optimizer import Packed
+from trainables.parameter_groups import make_optimizers
 from trainables.prefix import Prefix
 from trainables.problem import Problem
 
 Space = Mapping[str, Any]
-
-_MOMENTUM = 0.9
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:
@@ -54,7 +53,7 @@ class Training:
         self.problem = problem
         self.generators = [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
         self.learner = Learner(problem, spaces, self.generators, prefix)
-        self.adapter_optimizer, *self.score_optimizers = self._optimizers()
+        self.optimizers = self._optimizers()
         self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
         self.epoch = 0
@@ -67,15 +66,9 @@ class Training:
     def _share(self, step: int) -> float:
         return learning_rate_share(step, self.steps, self.schedule["warmup"])
 
-    def _optimizers(self) -> list[Any]:
-        scores = self.learner.method.score_optimizers()
-        apart = {id(p) for optimizer in scores for p in optimizer.parameters}
-        weights = [p for p in self.learner.trained().values() if id(p) not in apart]
-        lr = [space["training"]["lr"] for space in self.spaces]
-        decay = [space["training"]["weight_decay"] for space in self.spaces]
-        if self.schedule["optimizer"] == "sgd":
-            return [PackedSGD(weights, lr, decay, _MOMENTUM), *scores]
-        return [PackedAdamW(weights, lr, decay), *scores]
+    def _optimizers(self) -> list[Packed]:
+        trainings = [space["training"] for space in self.spaces]
+        return [*make_optimizers(self.learner, trainings), *self.learner.method.score_optimizers()]
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits."""
@@ -90,9 +83,11 @@ class Training:
 
     def train_epoch(self) -> Tensor:
         """Trains one epoch; mean loss of each member, (K,)."""
-        if self.epoch and self.epoch % self.schedule["epochs"] == 0:
+        if self.epoch == 0 and self.learner.method.fits_head:
+            self.learner.fit_head()
+        elif self.epoch and self.epoch % self.schedule["epochs"] == 0:
             self.learner.begin_phase()
-            self.adapter_optimizer, *self.score_optimizers = self._optimizers()
+            self.optimizers = self._optimizers()
         losses = self.run_batches(self.batches)
         self.epoch += 1
         return losses
@@ -121,9 +116,9 @@ class Training:
             yield Batch(train, rows, None if boxes is None else boxes[seen])
 
     def _step(self, number: int) -> None:
-        share = self._share(number)
-        for optimizer in (self.adapter_optimizer, *self.score_optimizers):
-            optimizer.step(number, share)
+        share, is_open = self._share(number), self.learner.method.open()
+        for optimizer in self.optimizers:
+            optimizer.step(share, is_open)
         self.learner.method.advance(number)
 
     @torch.no_grad()

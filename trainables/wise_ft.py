@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainables.learner import Learner, initial_generators
 from trainables.measures import Metrics
-from trainables.objectives import PromptHead
+from trainables.objectives import PromptHead, prompt_weights
 from trainables.training import Training
 
 SHARES = tuple(round(tenth / 10, 1) for tenth in range(11))
@@ -45,7 +45,7 @@ def _start(training: Training) -> dict[str, Tensor]:
     kind, generators = type(training.learner.method), initial_generators(training.spaces)
     start: dict[str, Tensor] = dict(kind(training.problem.backbone, methods, generators).updates())
     if isinstance(training.learner.objective, PromptHead):
-        start["head.weight"] = training.problem.class_vectors.expand_as(training.learner.objective.weight)
+        start["head.weight"] = prompt_weights(training.problem).expand_as(training.learner.objective.weight)
     return start
 
 

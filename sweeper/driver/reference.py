@@ -1,10 +1,14 @@
-"""The metrics of the untouched pre-trained model, measured once for the same model and data."""
+"""The metrics of the untouched pre-trained model, measured once for the same model, data and code."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
-import torch
+from torch import nn
 
+import trainables
 from search_spaces import Space
 from sweeper.storage.folders import ROOT
 from trainables.fingerprint import fingerprint
@@ -13,19 +17,23 @@ from trainables.problem import Problem
 
 FOLDER = ROOT / ".references"
 
+_LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "transformers", "pillow")
+
 
 def known_reference(problem: Problem, space: Space, measure: Callable[[], Metrics]) -> Mapping[str, float]:
-    """What an earlier sweep has measured on the same weights, pictures and precision; else what is now."""
+    """What an earlier sweep measured of the same model, pictures, precision and code; else what is now."""
     measured_on = (
         space.model.dump(),
         problem.backbone,
+        tuple(_architecture(problem.backbone)),
         problem.task.val,
         problem.task.test,
         problem.prompts,
         problem.ood,
         problem.probes,
         space.training.precision,
-        torch.__version__,
+        [_version(library) for library in _LIBRARIES],
+        [file.read_text() for file in sorted(Path(trainables.__path__[0]).rglob("*.py"))],
     )
     file = FOLDER / f"{fingerprint(measured_on)}.json"
     if file.exists():
@@ -37,3 +45,17 @@ def known_reference(problem: Problem, space: Space, measure: Callable[[], Metric
     partial.write_text(json.dumps(metrics))
     partial.rename(file)
     return metrics
+
+
+def _architecture(model: nn.Module) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What its weights do not say: the kind of every module, and its settings, such as a number of heads."""
+    for module in model.modules():
+        settings = {k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str)}
+        yield type(module).__qualname__, {**settings, **module._buffers}
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

@@ -88,6 +88,7 @@ def test_what_agrees_loads(tmp_path: Path, overrides: tuple[str, ...]) -> None:
 
 NEEDS_TEXT = "needs a text tower, which a timm model has not; use"
 NO_HEAD = "flyp has no head, its text tower names the classes; leave it out"
+NO_HEAD_RATE = "flyp has no head that would learn at this rate; leave it out"
 NO_TEXT_TOWER = "a timm model has no text tower; use [image]"
 FLYP_ONLY = "the text tower is trained by training.objective: flyp only"
 OTHER_PROBE = f"{NEEDS_TEXT} knn, linear or head"
@@ -204,6 +205,21 @@ FILE = [
         (("method.rank: {choices: [1, 2, 4]}", "training.objective: {choices: [cross_entropy, flyp]}"),),
         (CLIP,),
         [f"space.yaml:21: search.parameters.training.objective.choices.1: {NO_HEAD}"],
+    ),
+    # the head's rate
+    (
+        (("  head: fresh", "  head_lr: 0.1"), ("cross_entropy", "flyp")),
+        (CLIP, "baselines=[]"),
+        [f"space.yaml:16: training.head_lr: {NO_HEAD_RATE}"],
+    ),
+    (
+        (
+            ("  head: fresh\n", ""),
+            ("cross_entropy", "flyp"),
+            ("method.rank: {choices: [1, 2, 4]}", "training.head_lr: {choices: [null, 0.1]}"),
+        ),
+        (CLIP, "baselines=[]"),
+        [f"space.yaml:20: search.parameters.training.head_lr.choices.1: {NO_HEAD_RATE}"],
     ),
 ]
 

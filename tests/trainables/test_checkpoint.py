@@ -316,6 +316,14 @@ def test_tensors_of_something_else_are_refused(metadata: dict[str, str] | None, 
     assert_refused(save({"generator": torch.zeros(2)}, metadata), tmp_path)
 
 
+def test_a_checkpoint_of_another_version_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    """Its numbers mean something else. The first version had no number."""
+    metadata = {"state": '{"epoch": 1, "history": []}'}
+    (tmp_path / checkpoint.FILE).write_bytes(save({"generator": torch.zeros(2)}, metadata))
+    with pytest.raises(ProblemError, match="its format version is 1, this is version 2; go on with"):
+        checkpoint.read(tmp_path)
+
+
 def test_a_checkpoint_without_a_random_state_is_refused(tmp_path: Path) -> None:
     metadata = {"state": '{"epoch": 1, "history": []}'}
     assert_refused(save({"weight": torch.zeros(2)}, metadata), tmp_path)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from open_clip import CLIP, ClipLoss, build_zero_shot_classifier
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Generator, Tensor
 
-from trainables import Problem, Training
+from search_spaces import load_space
+from trainables import Problem, Training, open_problem
 from trainables.batch import Batch
+from trainables.export.library import library_model
 from trainables.learner import Learner
 from trainables.methods.block_method import BlockMethod
 from trainables.objectives import Flyp, FreshHead, PromptHead, make_objective
@@ -131,6 +134,25 @@ def test_a_prompt_head_starts_as_open_clips_classifier(
     classifier = build_zero_shot_classifier(clip, tokenizer, problem.task.classes, problem.task.templates)
     expected = clip.logit_scale.exp() * F.normalize(features, dim=-1) @ classifier
     torch.testing.assert_close(head.head(features), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_an_untouched_head_answers_as_open_clip_does_zero_shot() -> None:
+    """The shipped CLIP, on all handwritten digits, to the picture."""
+    space = load_space(Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml").dump()
+    problem = open_problem(space)
+    training = Training(problem, [{**space, "method": {"name": "zero_shot"}}])
+    clip, tokenizer = library_model(problem.backbone), problem.backbone.tokenizer
+    templates = [template.format for template in problem.task.templates]
+    classifier = build_zero_shot_classifier(clip, tokenizer, problem.task.classes, templates)
+    for metrics, name, images in (
+        (training.validate()[0], "id_accuracy", problem.task.val),
+        (training.test()[0], "test/id_accuracy", problem.task.test),
+    ):
+        pixels = (images.pixels / 255 - problem.backbone.mean) / problem.backbone.std
+        with torch.no_grad():
+            answers = (100 * clip.encode_image(pixels, normalize=True) @ classifier).argmax(dim=1)
+        right = (answers == images.labels).double().mean().item()
+        assert metrics[name] == pytest.approx(100 * right, abs=1e-9)
 
 
 def test_a_fresh_head_is_small_noise_of_each_seed(timm_problem: Problem, problem: Problem) -> None:

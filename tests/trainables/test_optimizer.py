@@ -19,10 +19,10 @@ def random_tensors(shapes: Sequence[tuple[int, ...]], generator: Generator) -> l
 def run_packed(
     optimizer: PackedAdamW | PackedSGD, gradients: Sequence[Sequence[Tensor]], factors: Sequence[float]
 ) -> None:
-    for number, (step, factor) in enumerate(zip(gradients, factors, strict=True), start=1):
+    for step, factor in zip(gradients, factors, strict=True):
         for parameter, gradient in zip(optimizer.parameters, step, strict=True):
             parameter.grad = gradient.clone()
-        optimizer.step(number, factor)
+        optimizer.step(factor)
 
 
 def run_torch(
@@ -101,11 +101,60 @@ def test_parameters_that_lose_their_gradient_stay_where_they_are(
         live = range(len(shapes)) if number <= 2 else left
         for place in live:
             packed[place].grad, alone[place].grad = step[place].clone(), step[place].clone()
-        ours.step(number, 1.0)
+        ours.step(1.0)
         theirs.step()
         theirs.zero_grad()
     for mine, reference in zip(packed, alone, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-6, atol=1e-6)
+
+
+OWNERS = (0, 1, 1)
+# Blocks that are closed from the start, close, open again, and stay open, each in another way in each member.
+OPEN = torch.tensor(
+    [
+        [[0, 1], [1, 1], [1, 0], [0, 0], [1, 1], [1, 0]],
+        [[1, 1], [1, 1], [1, 1], [1, 1], [1, 1], [1, 1]],
+        [[1, 0], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1]],
+    ]
+).transpose(0, 1)  # (steps, members, blocks)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd", "momentum"])
+def test_a_closed_block_is_as_a_parameter_without_a_gradient_is_to_torch(
+    generator: Generator, kind: str
+) -> None:
+    """Whatever gradient it has: its weights, moments and count of steps stand still in that member."""
+    shapes = [(len(RATES), *shape) for shape in SHAPES]
+    start = random_tensors(shapes, generator)
+    gradients = [random_tensors(shapes, generator) for _ in OPEN]
+    packed = [tensor.clone().requires_grad_() for tensor in start]
+    ours = {
+        "adamw": lambda: PackedAdamW(packed, RATES, DECAYS, OWNERS),
+        "sgd": lambda: PackedSGD(packed, RATES, DECAYS, 0.0, OWNERS),
+        "momentum": lambda: PackedSGD(packed, RATES, DECAYS, 0.9, OWNERS),
+    }[kind]()
+    alone = [[tensor[k].clone().requires_grad_() for tensor in start] for k in range(len(RATES))]
+    theirs = [
+        torch.optim.AdamW(own, rate, weight_decay=decay)
+        if kind == "adamw"
+        else torch.optim.SGD(own, rate, 0.9 if kind == "momentum" else 0.0, weight_decay=decay)
+        for own, rate, decay in zip(alone, RATES, DECAYS, strict=True)
+    ]
+    for step, is_open in zip(gradients, OPEN, strict=True):
+        before = [tensor.detach().clone() for tensor in packed]
+        for parameter, gradient in zip(packed, step, strict=True):
+            parameter.grad = gradient.clone()
+        ours.step(1.0, is_open)
+        for k, optimizer in enumerate(theirs):
+            for place, owner in enumerate(OWNERS):
+                alone[k][place].grad = step[place][k].clone() if is_open[k, owner] else None
+                if not is_open[k, owner]:
+                    assert torch.equal(packed[place][k], before[place][k])
+            optimizer.step()
+    for k, own in enumerate(alone):
+        for mine, reference in zip(packed, own, strict=True):
+            torch.testing.assert_close(mine[k], reference, rtol=1e-6, atol=1e-6)
+    assert ours.steps.tolist() == OPEN.sum(dim=0).tolist()
 
 
 def test_a_parameter_keeps_its_value_and_its_shape_when_steps_begin(generator: Generator) -> None:
@@ -115,17 +164,17 @@ def test_a_parameter_keeps_its_value_and_its_shape_when_steps_begin(generator: G
     optimizer = PackedAdamW(packed, [0.0] * 3, [0.0] * 3)
     for parameter in packed:
         parameter.grad = torch.ones_like(parameter)
-    optimizer.step(1, 1.0)
+    optimizer.step(1.0)
     for mine, theirs, value in zip(packed, held, before, strict=True):
         assert mine is theirs and mine.is_leaf and mine.requires_grad
         torch.testing.assert_close(mine, value, rtol=0, atol=0)
-    assert [t.shape for t in optimizer.state()] == [t.shape for t in packed] * 2
+    assert [t.shape for t in optimizer.state()] == [t.shape for t in packed] * 2 + [(3, 1)]
 
 
 @pytest.mark.parametrize("optimizer", [PackedAdamW([], [0.1], [0.0]), PackedSGD([torch.ones(1, 2)], [0.1])])
 def test_parameters_without_a_gradient_stay(optimizer: PackedAdamW | PackedSGD) -> None:
     before = [p.clone() for p in optimizer.parameters]
-    optimizer.step(1, 1.0)
+    optimizer.step(1.0)
     assert all(torch.equal(p, b) for p, b in zip(optimizer.parameters, before, strict=True))
 
 
@@ -133,5 +182,5 @@ def test_a_step_uses_its_gradients_up(generator: Generator) -> None:
     parameter = torch.ones(1, 2, requires_grad=True)
     for optimizer in (PackedAdamW([parameter], [0.1], [0.0]), PackedSGD([parameter], [0.1])):
         parameter.grad = torch.ones_like(parameter)
-        optimizer.step(1, 1.0)
+        optimizer.step(1.0)
         assert parameter.grad is None

@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainables import Problem, Training, measure_reference
 from trainables.measures import Metrics
 from trainables.methods import METHODS
+from trainables.methods.block_method import BlockMethod
 from trainables.prefix import Prefix
 from trainables.training import learning_rate_share
 
@@ -129,7 +130,7 @@ def test_a_seed_gives_the_same_numbers_again_and_another_seed_others(
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in ("zero_shot", "lp_ft")])
 def test_training_learns(problem: Problem, make_space: MakeSpace, name: str) -> None:
-    training = Training(problem, [make_space(name, epochs=6, lr=1e-2, batch_size=24)])
+    training = Training(problem, [make_space(name, epochs=6, lr=1e-2, head_lr=0.1, batch_size=24)])
     losses = [training.run_epoch()[0]["loss"] for _ in range(6)]
     assert losses[-1] < 0.9 * losses[0]
 
@@ -212,6 +213,33 @@ def test_scores_are_left_to_their_own_optimiser(problem: Problem, make_space: Ma
     before = training.learner.method.gates.scores.detach().clone()
     training.run_epoch()
     assert torch.equal(training.learner.method.gates.scores, before)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["selective_lora", "taps", "random_blocks"])
+def test_a_block_that_is_closed_does_not_move(
+    problem: Problem, make_space: MakeSpace, name: str, optimizer: str
+) -> None:
+    """Not by momentum and not by its decay, in the member in which it is closed; open ones go on."""
+    shared = {"epochs": 4, "lr": 1e-2, "weight_decay": 0.5, "optimizer": optimizer}
+    chosen: list[dict[str, Any]] = [{"active_blocks": 2}, {"active_blocks": 8}]
+    priced: list[dict[str, Any]] = [{"lambda": 4.0}, {"lambda": 0.0}]
+    spaces = [make_space(name, own, **shared) for own in (chosen if name == "random_blocks" else priced)]
+    training = Training(problem, spaces)
+    method, closed = training.learner.method, 0
+    assert isinstance(method, BlockMethod)
+    places = method.block_places()
+    weights = [(places[id(p)], p) for p in training.learner.trained().values() if id(p) in places]
+    for number, batch in enumerate((b for _ in range(4) for b in training._drawn(3)), start=1):
+        is_open, before = method.open().bool().tolist(), [p.detach().clone() for _, p in weights]
+        training.learner.loss(batch, 0).sum().backward()
+        training._step(number)
+        for (place, weight), old in zip(weights, before, strict=True):
+            for k in range(2):
+                moved = not torch.equal(weight[k], old[k])
+                assert moved == is_open[k][place] or number == 12  # whose learning rate is 0
+                closed += not is_open[k][place]
+    assert closed > 0
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ FILE = "head.safetensors"
 
 @dataclass(frozen=True)
 class Head:
-    """Names the class of a feature f: ``weight f + bias``, or without a bias the scaled cosine to each row.
+    """Names the class of a feature f: ``weight f + bias``, or without a bias ``weight f / |f|``.
 
     Attributes:
         weight: (C, D).
-        bias: (C,); None where the head is cosines.
+        bias: (C,); None where features are taken at unit length.
     """
 
     weight: Tensor
@@ -28,10 +28,11 @@ class Head:
 
     @classmethod
     def of(cls, learner: Learner) -> Self:
-        """The head of a pack's only member; where the text tower names the classes, their vectors."""
+        """The head of a pack's only member; where the text tower names the classes, their scaled vectors."""
         objective = learner.objective
         if isinstance(objective, Flyp):
-            return cls(class_vectors(learner.encode_texts(objective.prompts), objective.templates)[0])
+            vectors = class_vectors(learner.encode_texts(objective.prompts), objective.templates)[0]
+            return cls(objective.logit_scale * vectors)
         assert isinstance(objective, PromptHead | FreshHead)
         bias = objective.bias[0].detach() if isinstance(objective, FreshHead) else None
         return cls(objective.weight[0].detach(), bias)
@@ -54,7 +55,7 @@ class Head:
     def formula(self) -> str:
         """How logits come from features, for a reader."""
         if self.bias is None:
-            return "logit_scale * normalize(features) @ weight.T"
+            return "normalize(features) @ weight.T"
         return "features @ weight.T + bias"
 
     @torch.no_grad()

@@ -86,6 +86,10 @@ class BlockMethod(Method):
     def open(self) -> Tensor:
         """(K, N), 1 where a block is active."""
 
+    def block_places(self) -> dict[int, int]:
+        """The place of every update's block."""
+        return {id(p): n for n, block in enumerate(self.placed) for p in block.parameters(recurse=False)}
+
     def active_blocks(self) -> list[tuple[str, ...]]:
         """Names of each member's blocks whose gate is open."""
         return [

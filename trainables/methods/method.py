@@ -102,6 +102,14 @@ class Method(nn.Module):
         """Optimisers of the parameters that the adapter's optimiser must leave alone."""
         return []
 
+    def block_places(self) -> dict[int, int]:
+        """The place of the block of every weight that is of one, by the weight's `id`."""
+        return {}
+
+    def open(self) -> Tensor | None:
+        """(K, N), 1 where a block is active; None for a method without blocks that can be closed."""
+        return None
+
     def begin_phase(self, generators: Sequence[Generator]) -> None:
         """Prepares the next run of the schedule; only for methods with several phases."""
 

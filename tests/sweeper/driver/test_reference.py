@@ -1,12 +1,15 @@
 """The pre-trained reference is measured once for the same model and data."""
 
 import contextlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from workplace import REPOSITORY
 
+import trainables
 from search_spaces import Space, load_space
 from sweeper.driver.reference import known_reference
 from trainables import Problem, open_problem
@@ -37,3 +40,50 @@ def test_it_is_kept_by_content(tmp_path: Path) -> None:
         with torch.no_grad():
             next(iter(problem.backbone.parameters())).add_(1e-3)
         assert known(problem, space)["measured"] == 1
+
+
+@pytest.fixture
+def opened() -> tuple[Problem, Space]:
+    space = load_space(REPOSITORY / "spaces" / "dino_lambda.yaml")
+    return open_problem(space.dump()), space
+
+
+@pytest.mark.parametrize(
+    "library", ["torch", "torchvision", "timm", "open_clip_torch", "transformers", "pillow"]
+)
+def test_another_version_of_a_library_measures_again(
+    opened: tuple[Problem, Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [known(*opened)["measured"] for _ in range(2)] == [1, 0]
+    metadata = tmp_path / "installed" / f"{library}-0.0.1.dist-info" / "METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 0.0.1\n")
+    monkeypatch.syspath_prepend(tmp_path / "installed")
+    assert [known(*opened)["measured"] for _ in range(2)] == [1, 0]
+
+
+def test_what_the_weights_do_not_say_measures_again(
+    opened: tuple[Problem, Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    problem, space = opened
+    assert known(problem, space)["measured"] == 1
+    attention = next(m for m in problem.backbone.modules() if hasattr(m, "num_heads"))
+    attention.num_heads *= 2
+    assert known(problem, space)["measured"] == 1
+    problem.backbone.mean += 0.1
+    assert [known(problem, space)["measured"] for _ in range(2)] == [1, 0]
+
+
+def test_other_code_measures_again(
+    opened: tuple[Problem, Space], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line in any module of trainables, in a copy of it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trainables.__path__[0], tmp_path / "trainables")
+    monkeypatch.setattr(trainables, "__path__", [str(tmp_path / "trainables")])
+    assert [known(*opened)["measured"] for _ in range(2)] == [1, 0]
+    with (tmp_path / "trainables" / "probes" / "knn.py").open("a") as file:
+        file.write("# changed\n")
+    assert [known(*opened)["measured"] for _ in range(2)] == [1, 0]

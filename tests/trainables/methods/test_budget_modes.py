@@ -208,7 +208,7 @@ def test_the_expected_count_is_that_of_the_price_alone_where_the_task_does_not_p
     method.members = [{**own, "lambda": float(p)} for own, p in zip(method.members, prices, strict=True)]
     for number in (1, 2, 3):
         method.penalty(0).sum().backward()
-        training.score_optimizers[0].step(number, training._share(number))
+        training.optimizers[-1].step(training._share(number))
         method.advance(number)
         assert [told["expected_active_blocks"] for told in method.gate_metrics()] == [8, 0]
     assert open_counts(training) == [8, 8]

@@ -131,7 +131,8 @@ def test_the_second_run_starts_from_the_pre_trained_model(
         assert not objective.bias.any()
         assert objective.weight.std().item() == pytest.approx(0.01, rel=0.2)
     else:
-        assert torch.equal(objective.weight[0], any_problem.class_vectors)
+        scaled = any_problem.backbone.logit_scale * any_problem.class_vectors
+        assert torch.equal(objective.weight[0], scaled)
 
 
 def test_the_second_run_is_a_run_of_its_own(

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,10 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from trainables import Problem, Training
+from trainables import Problem, Training, checkpoint
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone
+from trainables.data import ImageSet
+from trainables.export import Head
 from trainables.linear_fit import DECAY
 from trainables.methods import Method
 from trainables.objectives import FreshHead
@@ -81,19 +84,22 @@ def test_lp_ft_begins_with_scikit_learns_head(
     problem: Problem = request.getfixturevalue(which)
     train = problem.task.train
     training = Training(problem, [make_space("lp_ft", lr=1e-3, batch_size=len(train))])
+    training.learner.fit_head()
     objective = training.learner.objective
     with torch.no_grad():
         features = problem.backbone(train.pixels)
     fresh = isinstance(objective, FreshHead)
-    inputs = features if fresh else problem.backbone.logit_scale * F.normalize(features, dim=-1)
+    scale = 1.0 if fresh else problem.backbone.logit_scale
+    inputs = features if fresh else scale * F.normalize(features, dim=-1)
     oracle = LogisticRegression(C=1 / (DECAY * len(train)), fit_intercept=fresh, tol=1e-8, max_iter=10_000)
     oracle.fit(inputs.double().numpy(), train.labels.numpy())
     expected = torch.from_numpy(oracle.decision_function(inputs.double().numpy())).float()
     mine = objective.head(features[None])[0]
     torch.testing.assert_close(mine.softmax(dim=1), expected.softmax(dim=1), rtol=0, atol=5e-3)
-    torch.testing.assert_close(objective.weight[0], torch.tensor(oracle.coef_).float(), rtol=0.02, atol=0.02)
+    coefficients = scale * torch.tensor(oracle.coef_).float()
+    torch.testing.assert_close(objective.weight[0], coefficients, rtol=0.02, atol=0.02 * scale)
 
-    # Training goes on from there: with all rows in one batch, its first loss is the optimum's.
+    # Training begins there: with all rows in one batch, its first loss is the optimum's.
     expected_loss = F.cross_entropy(expected, train.labels).item()
     assert training.run_epoch()[0]["loss"] == pytest.approx(expected_loss, rel=2e-2)
     start = problem.backbone.state_dict()
@@ -101,4 +107,42 @@ def test_lp_ft_begins_with_scikit_learns_head(
     names = trained_names(training.learner.method)
     assert names == set(problem.backbone.tower_parameters("image"))
     assert not any(torch.equal(moved[name], start[name]) for name in names)
-    assert not torch.allclose(objective.weight[0], torch.tensor(oracle.coef_).float(), rtol=0, atol=1e-5)
+    assert not torch.allclose(objective.weight[0], coefficients, rtol=0, atol=1e-5)
+
+
+class UnreadablePixels:
+    """Pictures that are not there."""
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        raise OSError("there are no pictures")
+
+    def to(self, device: str) -> "UnreadablePixels":
+        return self
+
+
+@pytest.mark.parametrize("which", ["problem", "timm_problem"])
+def test_the_head_is_fitted_where_training_begins_and_never_again(
+    request: pytest.FixtureRequest, make_space: MakeSpace, which: str
+) -> None:
+    """What was saved is restored, measured and exported without the pictures that it was fitted to."""
+    problem: Problem = request.getfixturevalue(which)
+    space = make_space("lp_ft", lr=1e-3)
+    through, first = Training(problem, [space]), Training(problem, [space])
+    first.run_epoch()
+    expected = [{**through.run_epoch()[0], "seconds": 0.0} for _ in range(2)]
+    gone = replace(
+        problem, task=replace(problem.task, train=ImageSet(UnreadablePixels(), problem.task.train.labels))
+    )
+    with pytest.raises(OSError, match="there are no pictures"):
+        Training(gone, [space]).run_epoch()
+    elsewhere = Training(gone, [space])
+    checkpoint.restore(elsewhere, 0, checkpoint.capture(first, 0, []))
+    assert elsewhere.test() == first.test()
+    assert torch.equal(Head.of(elsewhere.learner).weight, Head.of(first.learner).weight)
+
+    resumed = Training(problem, [space])
+    checkpoint.restore(resumed, 0, checkpoint.capture(first, 0, []))
+    assert {**resumed.run_epoch()[0], "seconds": 0.0} == expected[1]
