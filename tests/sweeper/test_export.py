@@ -58,8 +58,8 @@ def test_trials_and_baselines_are_named(finished: Workplace, tmp_path: Path) -> 
 
 def test_a_merged_model_is_one_that_a_space_can_name(finished: Workplace, tmp_path: Path) -> None:
     export(finished, tmp_path / "merged", "--format", "merged")
-    for pretrained in (f"local-dir:{tmp_path}/merged", f"{tmp_path}/merged/model.safetensors"):
-        arguments = [*SPACE[1:], *SETS, "--set", f"model.pretrained={pretrained}"]
+    for setting in ("pretrained", "file"):
+        arguments = [*SPACE[1:], *SETS, "--set", f"model.{setting}={tmp_path}/merged/model.safetensors"]
         assert "cost: about" in finished.sweeper("validate", *arguments)
 
 

@@ -33,9 +33,7 @@ def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
     Raises:
         ProblemError: see `open_clip_backbone` and `open_timm_backbone`.
     """
-    name, pretrained, file = model["name"], model["pretrained"], None
-    if name.startswith(_LOCAL_FOLDER):
-        name = _LOCAL_FOLDER + expanded(name.removeprefix(_LOCAL_FOLDER), "name")
+    name, pretrained, file = library_name(model["name"]), model["pretrained"], None
     if pretrained.startswith((_LOCAL_FOLDER, _HUB)):
         raise ProblemError(
             f"pretrained: a model with its own configuration is a name; write name: {pretrained}"
@@ -49,6 +47,13 @@ def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
     elif model.get("file"):
         file = WeightsFile(_place(model["file"], "file", weights), "file")
     return LIBRARIES[model["library"]](name, pretrained, file, model.get("img_size"), weights)
+
+
+def library_name(name: str) -> str:
+    """A model's name as its library takes it: a folder by its whole path."""
+    if name.startswith(_LOCAL_FOLDER):
+        return _LOCAL_FOLDER + expanded(name.removeprefix(_LOCAL_FOLDER), "name")
+    return name
 
 
 def _place(path: str, setting: str, weights: bool) -> str:
@@ -72,6 +77,7 @@ __all__ = [
     "class_sentences",
     "class_vectors",
     "is_path",
+    "library_name",
     "open_backbone",
     "open_clip_backbone",
     "open_timm_backbone",

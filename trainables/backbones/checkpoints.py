@@ -57,7 +57,7 @@ class WeightsFile:
             ProblemError: it is a program.
         """
         if not Path(self.path).is_file():
-            raise MissingError(f"{self.setting}: there is no file '{self.path}'; give a checkpoint's path")
+            raise MissingError(f"{self.setting}: there is no file '{self.path}'")
         if _is_torch_script(self.path):
             raise self.refusal(
                 f"'{self.path}' is a TorchScript archive, as OpenAI publishes CLIP: a program, which is "

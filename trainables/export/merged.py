@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import open_clip
+from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import load_file
 
-from trainables.backbones import Backbone, ClipBackbone, tiny_clip, tiny_dino
+from trainables.backbones import Backbone, ClipBackbone, library_name, tiny_clip, tiny_dino
 from trainables.errors import ProblemError
 from trainables.export import head as heads
 from trainables.export.given import Given
@@ -17,7 +18,6 @@ from trainables.methods import BlockExpansion
 MODEL_FILE = "model.safetensors"
 # As open_clip looks for it in a folder that is named by `local-dir:`.
 _OPEN_CLIP_FILE = "open_clip_config.json"
-_LOCAL_FOLDER = "local-dir:"
 
 
 def write_merged(trained: Trained, folder: Path) -> None:
@@ -25,7 +25,7 @@ def write_merged(trained: Trained, folder: Path) -> None:
 
     The model is the library's own, weight by weight, and costs what the pre-trained one costs. Its own
     classifier, if it has one, is as pre-trained; the new task's head is apart. A CLIP's folder can be named
-    in a space: ``model: {library: open_clip, name: ..., pretrained: local-dir:FOLDER}``.
+    in a space: ``model: {library: open_clip, name: local-dir:FOLDER}``.
 
     Raises:
         ProblemError: the method has added layers.
@@ -43,8 +43,10 @@ def write_merged(trained: Trained, folder: Path) -> None:
 
 
 def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -> None:
-    pretrained, name = trained.model["pretrained"], trained.model["name"]
-    config = open_clip.get_model_config(pretrained if pretrained.startswith(_LOCAL_FOLDER) else name)
+    config = open_clip.get_model_config(library_name(trained.model["name"]))
+    config["vision_cfg"]["image_size"] = clip.preprocessing.size
+    if isinstance(clip.tokenizer, HFTokenizer):
+        clip.tokenizer.tokenizer.save_pretrained(folder)
     described = {"model_cfg": config, "preprocess_cfg": clip.clip.visual.preprocess_cfg}
     save_card(described, folder / _OPEN_CLIP_FILE)
 
@@ -55,7 +57,9 @@ def _load_line(trained: Trained) -> str:
         model = {"library": library, "name": name, "pretrained": MODEL_FILE}
         return f"trainables.backbones.open_backbone({model})"
     option = "pretrained" if library == "open_clip" else "checkpoint_path"
-    return f"{library}.create_model({name!r}, {option}={MODEL_FILE!r})"
+    size = trained.model.get("img_size")
+    also = "" if size is None else f", {'force_image_size' if library == 'open_clip' else 'img_size'}={size}"
+    return f"{library}.create_model({name!r}, {option}={MODEL_FILE!r}{also})"
 
 
 def load_merged(folder: Path, backbone: Backbone) -> Given:

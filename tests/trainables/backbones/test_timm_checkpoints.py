@@ -93,7 +93,7 @@ def refusal(name: str, pretrained: str, **more: object) -> str:
         ("???", "hub", "name: timm has no architecture '???'; timm.list_models() names them"),
         (f"{NAME}.dnio", "hub", f"name: {NAME} has no weights 'dnio' in timm; it has augreg_in21k"),
         (NAME, "bundled", f"pretrained: {NAME} has no bundled weights; give a file's path, or 'hub'"),
-        (NAME, "/no/such.pth", "pretrained: there is no file '/no/such.pth'; give a checkpoint's path"),
+        (NAME, "/no/such.pth", "pretrained: there is no file '/no/such.pth'"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:
