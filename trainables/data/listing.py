@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def picture_files(folder: Path) -> list[str]:
 
 def holds_pictures(folder: Path) -> bool:
     """Whether picture files lie in a folder itself."""
-    with os.scandir(folder) as entries:
+    with _scanned(folder) as entries:
         return any(_is_picture(entry) for entry in entries if not _is_hidden(entry.name))
 
 
@@ -85,12 +86,18 @@ def in_order(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(ordered)
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
+@contextmanager
+def _scanned(folder: Path) -> Iterator[Iterator[os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as entries:
-            found = sorted((e for e in entries if not _is_hidden(e.name)), key=lambda e: e.name)
+            yield entries
     except OSError as error:
         raise ProblemError(f"path: {folder} cannot be read: {error.strerror}") from error
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    with _scanned(folder) as entries:
+        found = sorted((e for e in entries if not _is_hidden(e.name)), key=lambda e: e.name)
     for entry in found:
         if not is_writable(entry.name):
             shown = os.fsencode(entry.name)
