@@ -5,11 +5,23 @@ from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from search_spaces.errors import Mistake, shown
+from search_spaces.errors import Mistake, remedy, shown
 from search_spaces.part import Name, Part, Seed, mistaken, refuse, refuse_repeats
 
 LONGEST_LABEL = 64
 USUAL_SEVERITY = 3
+
+
+# fmt: off
+KNOWN_SETS = (
+    "caltech101", "cifar10", "cifar100", "country211", "dtd", "eurosat", "fer2013", "fgvcaircraft",
+    "flowers102", "food101", "gtsrb", "imagenet", "mnist", "oxfordiiitpet", "pcam", "qmnist",
+    "renderedsst2", "stanfordcars", "stl10", "sun397", "svhn",
+)
+# fmt: on
+"""Data sets whose templates, and mostly class names, are known."""
+
+_COLLECTIONS = (*KNOWN_SETS, "simple")
 
 
 def _shares(value: object) -> tuple[float, ...] | None:
@@ -30,15 +42,25 @@ def _names(value: object) -> str | tuple[str, ...] | None:
     if isinstance(value, list | tuple) and value and all(isinstance(n, str) and n.strip() for n in value):
         return tuple(value)
     raise mistaken(
-        f"expects imagenet, a list of names, or a text file with one name a line, got {shown(value)}"
+        "expects a list of names, a text file with one name a line, or a known data set such as imagenet, "
+        f"got {shown(value)}"
     )
 
 
 def _templates(value: object) -> str | tuple[str, ...] | None:
-    if value is None or value in ("imagenet", "simple"):
-        return value
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value.lower() in _COLLECTIONS:
+            return value.lower()
+        raise mistaken(
+            f"expects a list of sentences or a known collection, got {shown(value)}; "
+            f"{remedy(value, _COLLECTIONS, 'known:')}"
+        )
     if not isinstance(value, list | tuple) or not value:
-        raise mistaken(f"expects imagenet, simple, or a list of sentences, got {shown(value)}")
+        raise mistaken(
+            f"expects a list of sentences, or a known collection such as imagenet, got {shown(value)}"
+        )
     for sentence in value:
         if not isinstance(sentence, str) or not re.fullmatch(r"[^{}]*\{\}[^{}]*", sentence):
             raise mistaken(f"expects sentences with one {{}} for the class name each, got {shown(sentence)}")
@@ -61,14 +83,14 @@ ClassNames = Annotated[
     BeforeValidator(_names),
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, _TEXTS, {"type": "null"}]}),
 ]
-"""Class names: a list, 'imagenet', or a text file of them."""
+"""Class names: a list, a known data set, or a text file of them."""
 
 Templates = Annotated[
     str | tuple[str, ...] | None,
     BeforeValidator(_templates),
-    WithJsonSchema({"anyOf": [{"enum": ["imagenet", "simple"]}, _TEXTS, {"type": "null"}]}),
+    WithJsonSchema({"anyOf": [{"enum": list(_COLLECTIONS)}, _TEXTS, {"type": "null"}]}),
 ]
-"""Sentences with one {} each: a list, or one of open_clip's collections."""
+"""Sentences with one {} each: a list, those of a known data set, or open_clip's simple ones."""
 
 
 class DataSet(Part):
@@ -112,13 +134,14 @@ class DataSet(Part):
     )
     classes: ClassNames = Field(
         default=None,
-        description="the class names in the order of the labels: imagenet, a list, or a text file with one "
-        "name a line; null takes the folders' names or those that the set has",
+        description="the class names in the order of the labels: a list, a text file with one name a line, "
+        "or a known data set such as imagenet or cifar100; null takes those of CLIP_benchmark for a data set "
+        "of torchvision, else the folders' names, with spaces between their words",
     )
     templates: Templates = Field(
         default=None,
-        description="sentences with one {} for the class name: imagenet, simple, or a list; null takes "
-        "the set's own, or 'a photo of a {}.'",
+        description="sentences with one {} for the class name: a list, or a known data set such as imagenet; "
+        "null takes those of CLIP_benchmark for a known data set, or 'a photo of a {}.'",
     )
     shift: (
         Literal["inverted", "rotated", "blurred", "noisy", "contrast", "brightness", "pixelated", "jpeg"]

@@ -94,7 +94,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
-    from sweeper.driver.fit import check_budget, check_fit
+    from sweeper.driver.fit import check_budget, check_fit, check_names
     from sweeper.driver.progress import duration
     from sweeper.report import words
     from trainables import open_problem
@@ -113,7 +113,9 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         f"mode: {words.mode(loaded.budget.mode, budget)}",
     )
     try:
-        cost = estimate(open_problem(_without_downloads(resolved)), loaded)
+        problem = open_problem(_without_downloads(resolved))
+        check_names(loaded, problem)
+        cost = estimate(problem, loaded)
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return

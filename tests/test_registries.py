@@ -4,8 +4,10 @@ from typing import get_args
 
 from search_spaces import METHODS as METHOD_SETTINGS
 from search_spaces import Probe, Source
+from search_spaces.data import KNOWN_SETS as KNOWN_NAMES
 from trainables.backbones import KINDS
 from trainables.data import SHIFTS, SOURCES
+from trainables.data.known_sets import KNOWN_SETS
 from trainables.methods import METHODS
 from trainables.probes import PROBES
 
@@ -23,6 +25,10 @@ def test_methods() -> None:
 def test_sources_and_shifts() -> None:
     assert names(Source.model_fields["source"].annotation) == set(SOURCES)
     assert names(Source.model_fields["shift"].annotation) == set(SHIFTS)
+
+
+def test_known_data_sets() -> None:
+    assert set(KNOWN_NAMES) == set(KNOWN_SETS)
 
 
 def test_probes() -> None:

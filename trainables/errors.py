@@ -1,7 +1,9 @@
 """What a person is told when a model or a data set cannot be had."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 
 class ProblemError(Exception):
@@ -32,3 +34,9 @@ def together(errors: list[ProblemError]) -> ProblemError:
         places.setdefault(text, []).append(place)
     kind = MissingError if all(isinstance(error, MissingError) for error in errors) else ProblemError
     return kind("\n".join(f"{', '.join(where)}: {text}" for text, where in places.items()))
+
+
+@cache
+def warn(sentence: str) -> None:
+    """Tell a person once what is done with data in a way that their owner may not expect."""
+    print(f"warning: {sentence}", file=sys.stderr)

@@ -26,10 +26,15 @@ def evaluate(problem: Problem, given: Given, training: Mapping[str, Any]) -> Met
         training: the resolved ``training`` section of the space.
 
     Raises:
-        ProblemError: the given model's head is for other classes than the task's.
+        ProblemError: the given model's head is for other classes than the task's, or it has no head and the
+            classes have no names.
     """
     _check_classes(problem, given)
     head, reads_text = given.head, given.backbone.reads_text
+    if head is None and reads_text and problem.prompts is None:
+        raise ProblemError(
+            "data.id.classes: they are numbers or ids, of which no prompt can be made; give the names here"
+        )
     settings = head.settings if head else _OWN_TEXT_TOWER if reads_text else _NO_HEAD
     # The text tower is said to be adapted, so that sentences are encoded by the given one.
     untrained = {

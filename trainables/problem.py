@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors, open_backbone
-from trainables.data import ImageSet, Task, load_task
+from trainables.data import ImageSet, Task, is_named, load_task
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
 
@@ -24,7 +24,7 @@ class Problem:
         backbone: the frozen pre-trained model.
         task: the in-distribution task.
         prompts: sentences on the task's classes, as the pre-trained text tower embeds them; None where the
-            model reads no text.
+            model reads no text, or the classes are numbers or ids.
         ood: shifted test sets, by label.
         probes: what the pre-trained model knew.
         reference: metrics of the untouched pre-trained model; empty until they have been measured.
@@ -85,7 +85,9 @@ def open_problem(space: Mapping[str, Any]) -> Problem:
     return Problem(
         backbone=model,
         task=task,
-        prompts=model.texts(class_sentences(task.classes, task.templates)) if model.reads_text else None,
+        prompts=model.texts(class_sentences(task.classes, task.templates))
+        if model.reads_text and is_named(data["id"], task.classes)
+        else None,
         ood={s["name"]: images for s, images in zip(data["ood"], ood, strict=True) if images is not None},
         probes=tuple(probe for probe in probes if probe is not None),
     )

@@ -1,10 +1,16 @@
 """Whether a space can be met by its model."""
 
+from itertools import product
+
 from search_spaces import Gated, Space
 from sweeper.errors import UserError
+from trainables import Problem, ProblemError
 from trainables.backbones import Backbone
+from trainables.data import refuse_unnamed
 from trainables.errors import at
 from trainables.methods import candidate_blocks, check_settings
+
+_HEADS = ("training.objective", "training.head")
 
 
 def check_fit(space: Space, backbone: Backbone) -> tuple[str, ...]:
@@ -23,6 +29,34 @@ def check_fit(space: Space, backbone: Backbone) -> tuple[str, ...]:
     blocks = candidate_blocks(backbone, settings)
     check_budget(space, len(blocks))
     return blocks
+
+
+def check_names(space: Space, problem: Problem) -> None:
+    """The task's classes have names, if any run makes prompts of them.
+
+    Raises:
+        ProblemError: they are numbers or ids.
+    """
+    if problem.prompts is not None or not problem.backbone.reads_text:
+        return
+    searched = {path: space.search.parameters[path] for path in _HEADS if path in space.search.parameters}
+    ends = product(*(domain.ends() for domain in searched.values()))
+    chosen = [dict(zip(searched, (value for _, value in each), strict=True)) for each in ends]
+    runs = [space.with_values(values) for values in chosen]
+    runs += [space.for_baseline(run.label) for run in space.baseline_runs]
+    if any(_makes_prompts(run) for run in runs):
+        try:
+            with at("data.id"):
+                refuse_unnamed(space.data.id.dump(), problem.task.classes)
+        except ProblemError as error:
+            raise ProblemError(
+                f"{error}; or take training.head: fresh, and neither zero_shot nor flyp"
+            ) from error
+
+
+def _makes_prompts(space: Space) -> bool:
+    training = space.training
+    return space.method.name == "zero_shot" or training.objective == "flyp" or training.head != "fresh"
 
 
 def check_budget(space: Space, blocks: int) -> int:

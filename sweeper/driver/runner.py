@@ -18,7 +18,7 @@ from rich.console import Console
 from search_spaces import Space
 from sweeper.driver.callback import SweepCallback
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
-from sweeper.driver.fit import check_fit
+from sweeper.driver.fit import check_fit, check_names
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import choose_pack
 from sweeper.driver.progress import Progress
@@ -81,6 +81,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     folder = SweepFolder(space.sweep)
     problem = open_problem(space.dump())
     blocks = check_fit(space, problem.backbone)
+    check_names(space, problem)
     results = checked(results)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)

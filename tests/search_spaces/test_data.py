@@ -107,12 +107,12 @@ MISTAKES = [
     ("{source: digits, limit: 0}", "limit: must be at least 1, got 0"),
     (
         "{source: digits, classes: []}",
-        "classes: expects imagenet, a list of names, or a text file with one n",
+        "classes: expects a list of names, a text file with one name a line, o",
     ),
-    ("{source: digits, classes: [1, 2]}", "classes: expects imagenet, a list of names"),
+    ("{source: digits, classes: [1, 2]}", "classes: expects a list of names, a text file"),
     (
         "{source: digits, templates: openai}",
-        "templates: expects imagenet, simple, or a list of sentences, got",
+        "templates: expects a list of sentences or a known collection, got",
     ),
     (
         "{source: digits, templates: ['a photo']}",

@@ -131,7 +131,16 @@ def test_a_shifted_set_has_the_classes_of_the_task(good: dict[str, Any], tmp_pat
     assert str(error).split("\n") == [
         f"data.ood.1.source: {said}: cow differ",
         f"data.ood.2.source: {said}: cat, cow differ",
-        f"data.ood.3.source: {said}: their order differs",
+        "data.ood.3.classes: 'dog' stands where the data have cat; give them in the order of the data's "
+        "classes: cat, dog",
+    ]
+
+
+def test_a_shifted_set_has_the_order_of_the_task(good: dict[str, Any]) -> None:
+    one = {**good["id"], "classes": ["a kitten", "a puppy"]}
+    two = {**good["id"], "classes": ["a puppy", "a kitten"], "name": "order"}
+    assert str(refusal({**good, "id": one, "ood": [two]})).split("\n") == [
+        "data.ood.0.source: the classes are not those of data.id, which has 2: their order differs",
     ]
 
 

@@ -1,6 +1,7 @@
 """What is learned and what must not be forgotten: sources, shifts, splits."""
 
 from trainables.data.images import ImageSet, Pixels, Task
+from trainables.data.names import is_named, refuse_unnamed
 from trainables.data.pairs import Pairs, PairSplits, load_pairs
 from trainables.data.preprocessing import OpenClipPreprocessing, Preprocessing, TimmPreprocessing
 from trainables.data.shifts import SHIFTS, shifted
@@ -18,7 +19,9 @@ __all__ = [
     "Preprocessing",
     "Task",
     "TimmPreprocessing",
+    "is_named",
     "load_pairs",
     "load_task",
+    "refuse_unnamed",
     "shifted",
 ]

@@ -1,19 +1,29 @@
 """Pictures in class folders."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
+from trainables.data.listing import PICTURES, holds_pictures, in_order, picture_files, subfolders
 from trainables.data.names import expanded
 from trainables.data.pictures import Listed, file_pictures
 from trainables.data.splits import WHOLE
-from trainables.errors import MissingError, ProblemError
+from trainables.errors import MissingError, ProblemError, warn
 
-_FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+# The words that Hugging Face's `datasets` knows (data_files.SPLIT_KEYWORDS).
+_SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+_SPLIT_OF = {word: own for own, words in _SPLIT_WORDS.items() for word in words}
+_SPLIT_NAME = re.compile(rf"({'|'.join(_SPLIT_OF)})(?:[-_ .]?(?:set|data|images))?")
+_SOME = 4  # names that a message gives
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class FolderSet:
 
     Attributes:
         folders: the folder that holds the class folders of each of the set's own splits; `WHOLE` if one.
-        classes: names of the class folders, sorted: a class's place is its label.
+        classes: names of the class folders, in the order of their labels.
         where: the path, as the source has it.
     """
 
@@ -42,17 +52,18 @@ class FolderSet:
             ProblemError: a class folder has none.
         """
         folder = self.folders[own]
-        labels = {name: label for label, name in enumerate(self.classes)}
-        found = make_dataset(str(folder), labels, IMG_EXTENSIONS, allow_empty=True)
-        filled = {label for _, label in found}
-        bare = [name for name, label in labels.items() if label not in filled]
-        kinds = ", ".join(IMG_EXTENSIONS)
-        if not found:
+        found = [picture_files(folder / name) for name in self.classes]
+        kinds = ", ".join(PICTURES)
+        if not any(found):
             raise ProblemError(f"path: {folder} holds no picture at all ({kinds})")
-        if bare:
-            raise ProblemError(f"path: {folder / bare[0]} holds no picture ({kinds}); add some or remove it")
-        pictures = file_pictures(folder, [file for file, _ in found])
-        return Listed(pictures, np.array([label for _, label in found], dtype=np.int64))
+        for name, files in zip(self.classes, found, strict=True):
+            if not files:
+                raise ProblemError(
+                    f"path: {folder / name} holds no picture ({kinds}); put the class's pictures there, or "
+                    "move the folder elsewhere if it is no class"
+                )
+        labels = np.repeat(np.arange(len(found)), [len(files) for files in found])
+        return Listed(file_pictures(folder, list(chain.from_iterable(found))), labels)
 
 
 def open_folder(source: Mapping[str, Any]) -> FolderSet:
@@ -60,26 +71,18 @@ def open_folder(source: Mapping[str, Any]) -> FolderSet:
 
     Raises:
         MissingError: there is no such folder.
-        ProblemError: it holds no classes, or only one, or others in another split.
+        ProblemError: it holds no classes, or only one, or others in another split; or it is not clear which.
     """
     folders = _split_folders(source["path"])
     if source["split"] is not None and "" not in folders:
         raise ProblemError(f"split: {source['path']} has folders for its splits already; remove split")
-    classes = {own: _class_folders(folder) for own, folder in folders.items()}
+    classes = {own: _classes(folder) for own, folder in folders.items()}
     first = next(iter(folders))
     for own in folders:
         if differ := sorted(set(classes[own]) ^ set(classes[first])):
             raise ProblemError(
-                f"path: {folders[own]} has other class folders than {folders[first]}: {', '.join(differ[:4])}"
+                f"path: {folders[own]} has other class folders than {folders[first]}: {_some(differ)}"
             )
-    if not classes[first]:
-        raise ProblemError(
-            f"path: {folders[first]} has no class folders; expects a folder a class, or train, val and test"
-        )
-    if len(classes[first]) == 1:
-        raise ProblemError(
-            f"path: {folders[first]} has one class folder only ({classes[first][0]}); a task has two or more"
-        )
     return FolderSet(folders, classes[first], source["path"])
 
 
@@ -87,23 +90,120 @@ def _split_folders(path: str) -> dict[str, Path]:
     """Find the folder of each own split: in place of the placeholder, or below the path, or the path."""
     whole = Path(expanded(path, "path")).absolute()
     marked = "{split}" in path
-    candidates = {
-        own: [Path(str(whole).replace("{split}", name)) if marked else whole / name for name in names]
-        for own, names in _FOLDERS.items()
-    }
-    # A class may be called train too: a split's folder is one that has class folders in it.
-    found = {
-        own: folder
-        for own, folders in candidates.items()
-        for folder in reversed(folders)
-        if folder.is_dir() and (marked or _class_folders(folder))
-    }
-    if found:
-        return found
-    if marked or not whole.is_dir():
-        raise MissingError(f"path: no such folder: {candidates['train'][0] if marked else whole}")
-    return {WHOLE[0]: whole}
+    if not marked and not whole.is_dir():
+        raise MissingError(f"path: no such folder: {whole}")
+    candidates = _spelled_out(str(whole)) if marked else _named_like_splits(whole)
+    found = {own: folders for own, folders in candidates.items() if folders}
+    for own, (folder, *others) in found.items():
+        if others:
+            raise ProblemError(
+                f"path: {folder} and {others[0]} could both be {own}; rename the one that is not meant"
+            )
+    if marked and not found:
+        raise MissingError(f"path: no such folder: {str(whole).replace('{split}', 'train')}")
+    splits = {own: folders[0] for own, folders in found.items()}
+    if splits and not marked:
+        _look_beside(whole, splits)
+    return splits or {WHOLE[0]: whole}
 
 
-def _class_folders(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith(".")))
+def _spelled_out(whole: str) -> dict[str, list[Path]]:
+    """The folders that are there with the words for each split, however they are written, as placeholder."""
+
+    def there(words: Collection[str]) -> Iterator[Path]:
+        for word in words:
+            for spelling in (word, word.capitalize(), word.upper()):
+                folder = Path(whole.replace("{split}", spelling))
+                # The name as it is on disk, since some file systems do not tell cases apart.
+                if folder.is_dir() and not any(folder.samefile(other) for other in found):
+                    found.append(folder)
+                    yield folder
+
+    found: list[Path] = []
+    return {own: list(there(words)) for own, words in _SPLIT_WORDS.items()}
+
+
+def _named_like_splits(whole: Path) -> dict[str, list[Path]]:
+    """The folders named like splits; a class may be called train too, so only those with folders in them."""
+    found: dict[str, list[Path]] = {own: [] for own in _SPLIT_WORDS}
+    for folder in subfolders(whole):
+        own = _split_of(folder.name)
+        if own is not None and subfolders(folder):
+            found[own].append(folder)
+    return found
+
+
+def _split_of(name: str) -> str | None:
+    """Which split a folder of this name is."""
+    match = _SPLIT_NAME.fullmatch(name.lower())
+    return _SPLIT_OF[match[1]] if match else None
+
+
+def _look_beside(whole: Path, splits: Mapping[str, Path]) -> None:
+    """Refuse class folders beside those of splits, and say what else is not used."""
+    others = [folder for folder in subfolders(whole) if folder not in splits.values()]
+    filled = [folder for folder in others if holds_pictures(folder)]
+    classes = [folder.name for folder in filled if _split_of(folder.name) is None]
+    if classes:
+        names = ", ".join(folder.name for folder in splits.values())
+        raise ProblemError(
+            f"path: {whole} has folders for splits ({names}) beside class folders ({_some(classes)}); move "
+            f"what does not belong there elsewhere, or give {whole / '{split}'} to use the splits alone"
+        )
+    for folder in filled:
+        warn(f"{folder} holds pictures but no class folders; it is not used")
+
+
+def _classes(folder: Path) -> tuple[str, ...]:
+    """Names of the class folders, in order."""
+    inside = subfolders(folder)
+    names = in_order([each.name for each in inside])
+    if not names:
+        raise ProblemError(f"path: {folder} has no class folders; {_folder_above(folder)}")
+    if len(names) == 1:
+        raise ProblemError(
+            f"path: {folder} has one class folder only ({names[0]}); {_folder_below(inside[0])}"
+        )
+    splits = {own for name in names if (own := _split_of(name))}
+    if len(splits) > 1:
+        raise ProblemError(
+            f"path: {folder} has folders named like splits ({_some(names)}) without class folders in them; "
+            "expects a folder a class in each"
+        )
+    shared = _shared_folders(inside)
+    if len(shared) > 1:
+        splits_inside = any(map(_split_of, shared))
+        one = "" if splits_inside else f", such as {inside[0]}, if those are the classes"
+        raise ProblemError(
+            f"path: all folders in {folder} ({_some(names)}) have the same folders in them "
+            f"({_some(shared)}); give the path of one folder of class folders{one}"
+        )
+    return names
+
+
+def _folder_above(folder: Path) -> str:
+    """What to give in place of a folder without class folders."""
+    if holds_pictures(folder) and len(subfolders(folder.parent)) > 1:
+        return f"its pictures are of one class; the folder of all classes seems to be {folder.parent}"
+    return "expects a folder a class, or train, val and test"
+
+
+def _folder_below(only: Path) -> str:
+    """What to give in place of a folder with one folder in it."""
+    while len(inside := subfolders(only)) == 1:
+        only = inside[0]
+    return f"the folder of all classes seems to be {only}" if inside else "a task has two or more"
+
+
+def _shared_folders(folders: Collection[Path]) -> list[str]:
+    """Names of folders that all of these have in them, while none has pictures of its own."""
+    if any(holds_pictures(folder) for folder in folders):
+        return []
+    inside = [{each.name for each in subfolders(folder)} for folder in folders]
+    return sorted(set.intersection(*inside))
+
+
+def _some(names: Collection[str]) -> str:
+    """The first of the names."""
+    shown = ", ".join(list(names)[:_SOME])
+    return f"{shown}, ..." if len(names) > _SOME else shown

@@ -2,13 +2,23 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables.data.known_sets import KNOWN_SETS, KnownSet
+from trainables.data.listing import is_writable
 from trainables.errors import MissingError, ProblemError
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
+
+_WNID = re.compile(r"n\d{8}")
+_ID = re.compile(
+    r"(?:n|c|id|cls|class|label|category)?[ _-]*[-+]?\d+(?:[.,]\d+)?|(?=.*\d)[0-9a-f]{8,}", re.IGNORECASE
+)
+_CAMEL = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
+_COUNTED = re.compile(r"(?:\d+|n\d{8})[-. ]+(?=[^\W\d])")
 
 
 def expanded(path: str, setting: str) -> str:
@@ -29,49 +39,153 @@ def expanded(path: str, setting: str) -> str:
 
 
 def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...]:
-    """Give the names that the source asks for, else the set's own.
+    """Give the names that the source asks for, else CLIP_benchmark's, else the set's own as words.
 
     Raises:
-        ProblemError: there are not as many as the set has classes, or their file cannot be read.
+        ProblemError: there are not as many as the set has classes, or in another order; or they cannot be
+            read or written.
     """
     asked = source["classes"]
     if asked is None:
-        return tuple(own)
+        return _usual_names(_known(source), own)
     names = _asked_names(asked)
     if len(names) != len(own):
         some = ", ".join(own[:3]) + (", ..." if len(own) > 3 else "")
         raise ProblemError(f"classes: {len(names)} names are given for the {len(own)} classes {some}")
+    if unwritable := [name for name in names if not is_writable(name)]:
+        raise ProblemError(f"classes: {unwritable[0]!r} has control characters; give it without them")
+    _refuse_another_order(names, own)
+    if names == KNOWN_SETS["imagenet"].classes and all(map(_WNID.fullmatch, own)):
+        _refuse_other_synsets(own)
     return names
+
+
+def refuse_unnamed(source: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse to make sentences of numbers and ids, unless the source gives them as names.
+
+    Raises:
+        ProblemError: a class has no name.
+    """
+    if is_named(source, names):
+        return
+    number = next(filter(_ID.fullmatch, names))
+    of_imagenet = " (classes: imagenet names these)" if all(map(_WNID.fullmatch, names)) else ""
+    raise ProblemError(
+        f"classes: '{number}' is a number or an id, of which no prompt can be made; give the classes' names "
+        f"here, as a list, a file with one a line, or a known data set{of_imagenet}"
+    )
+
+
+def is_named(source: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether the classes have names: some may be numbers only where the source or CLIP_benchmark says so."""
+    known = _known(source)
+    if source["classes"] is not None or (known is not None and known.classes is not None):
+        return True
+    return not any(map(_ID.fullmatch, names))
+
+
+def sentences(source: Mapping[str, Any], own: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
+    """Give the templates that the source asks for, else CLIP_benchmark's, else the set's own."""
+    asked = source["templates"]
+    if asked is None:
+        known = _known(source)
+        return known.templates if known else tuple(own)
+    if not isinstance(asked, str):
+        return tuple(asked)
+    if asked == "simple":
+        from open_clip.zero_shot_metadata import SIMPLE_IMAGENET_TEMPLATES
+
+        return tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES)
+    return KNOWN_SETS[asked].templates
+
+
+def as_words(names: Sequence[str]) -> tuple[str, ...]:
+    """Give names of folders as they are spoken: aquarium_fish, AnnualCrop, 001.Laysan_Albatross.
+
+    Raises:
+        ProblemError: two of them are one then.
+    """
+    said = [re.sub(r"(?<=[a-z])/(?=[a-z])|[_\s]+", " ", name).strip() or name for name in names]
+    said = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) if _CAMEL.fullmatch(name) else name for name in said]
+    # A number before every name, as CUB-200 and Stanford Dogs have it.
+    bare = [_COUNTED.sub("", name) for name in said]
+    if all(map(_COUNTED.match, said)) and len(set(bare)) == len(bare):
+        said = bare
+    (name, times), *_ = Counter(said).most_common(1) or [("", 0)]
+    if times > 1 and len(set(names)) == len(names):
+        one, two, *_ = (own for own, words in zip(names, said, strict=True) if words == name)
+        raise ProblemError(f"classes: {one} and {two} are both '{name}' in words; give names here, as a list")
+    return tuple(said)
+
+
+def _usual_names(known: KnownSet | None, own: Sequence[str]) -> tuple[str, ...]:
+    if known and known.classes:
+        # Where torchvision has no names, they are as many as the labels that occur.
+        if all(name.isdigit() for name in own) and len(own) <= len(known.classes):
+            return known.classes[: len(own)]
+        if len(own) == len(known.classes):
+            return known.classes
+    return as_words(own)
+
+
+def _known(source: Mapping[str, Any]) -> KnownSet | None:
+    """The known data set that the source is, or whose names it asks for."""
+    names = source["classes"]
+    if isinstance(names, str) and names.lower() in KNOWN_SETS:
+        return KNOWN_SETS[names.lower()]
+    return KNOWN_SETS.get(source["dataset"].lower()) if source["source"] == "torchvision" else None
 
 
 def _asked_names(asked: str | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(asked, str):
         return tuple(asked)
-    if asked == "imagenet":
-        # Imported here, as below, since it takes seconds and few sets are named by it.
-        from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
-
-        return tuple(IMAGENET_CLASSNAMES)
+    if asked.lower() in KNOWN_SETS and (names := KNOWN_SETS[asked.lower()].classes):
+        return names
     file = Path(expanded(asked, "classes"))
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
+        known = ", ".join(name for name, found in KNOWN_SETS.items() if found.classes)
         raise MissingError(
-            f"classes: no such file: {file}; expects imagenet, a list, or a text file with one name a line"
+            f"classes: no such file: {file}; expects a list, a text file with one name a line, or a data set "
+            f"of {known}"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ProblemError(f"classes: {file} cannot be read as UTF-8 text: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def sentences(source: Mapping[str, Any], own: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
-    """Give the templates that the source asks for, else the set's own."""
-    asked = source["templates"]
-    if asked is None:
-        return tuple(own)
-    if not isinstance(asked, str):
-        return tuple(asked)
-    from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+def _refuse_another_order(names: Sequence[str], own: Sequence[str]) -> None:
+    """Refuse names that the set's own say belong to other classes, or whose order is not clear."""
+    places = {_letters(name): place for place, name in enumerate(names)}
+    for place, mine in enumerate(own):
+        theirs = places.get(_letters(mine), place)
+        if theirs != place and _letters(names[place]) != _letters(mine):
+            raise ProblemError(
+                f"classes: '{names[place]}' stands where the data have {mine}; give them in the order of "
+                f"the data's classes: {', '.join(own[:3])}" + (", ..." if len(own) > 3 else "")
+            )
+    parts = [re.fullmatch(r"(\D+)(\d+)", mine) for mine in own]
+    numbers = [int(part[2]) for part in parts if part]
+    if len({part and part[1] for part in parts}) == 1 and numbers != sorted(numbers):
+        raise ProblemError(
+            f"classes: the data's classes are in the order of text ({', '.join(own[:3])}, ...), not of their "
+            "numbers, so names by number would be mixed up; write the numbers with as many digits each"
+        )
 
-    collection = {"imagenet": OPENAI_IMAGENET_TEMPLATES, "simple": SIMPLE_IMAGENET_TEMPLATES}[asked]
-    return tuple(template("{}") for template in collection)
+
+def _refuse_other_synsets(own: Sequence[str]) -> None:
+    """Refuse ImageNet's names for other synsets than its 1,000."""
+    # Imported here, since few sets are of synsets.
+    from timm.data import ImageNetInfo
+
+    for mine, theirs in zip(own, ImageNetInfo("imagenet-1k").label_names(), strict=True):
+        if mine != theirs:
+            raise ProblemError(
+                f"classes: {mine} stands where ImageNet-1k has {theirs}; give the names as a list"
+            )
+
+
+def _letters(name: str) -> str:
+    """A name to compare with others; nothing of a number."""
+    return re.sub(r"[\W_]", "", name).casefold() if re.search(r"[^\W\d_]", name) else ""

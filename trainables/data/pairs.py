@@ -1,25 +1,30 @@
 """Pictures with captions."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.data.images import ImageSet
+from trainables.data.listing import is_writable
 from trainables.data.names import expanded
-from trainables.data.pictures import Listed, file_pictures
+from trainables.data.pictures import Listed, file_pictures, warn_of_inkless
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import WHOLE, limited, parts, refuse_empty, rows_of
 from trainables.errors import MissingError, ProblemError
 
 _SHARES = (0, 0.5, 0.5)
-_COLUMNS = ("image", "caption")
+# open_clip's names, those of Hugging Face's image folders, and the project's own.
+_IMAGES = ("image", "filepath", "file_name")
+_CAPTIONS = ("caption", "title", "text")
+_EXPECTED = "image,caption"
+_QUOTING = 'put the caption into quotes ("), and double those in it'
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ class PairSplits(NamedTuple):
 
 
 def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairSplits:
-    """Load the validation and the test split of a CSV file with the header ``image,caption``.
+    """Load the validation and the test split of a file with the header ``image,caption``, by commas or tabs.
 
     Paths of pictures are relative to the file; a picture with several captions stands on several lines, and
     is in one split with all of them. Without shares in the source, each split gets half of the pictures.
@@ -64,6 +69,7 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
     file = Path(expanded(source["path"], "path")).absolute()
     captions = _read(file)
     pictures = list(captions)
+    inkless: list[str] = []
     alike = np.zeros(len(pictures), dtype=np.int64)  # pictures here have no classes
     takes = parts(WHOLE, source["split"] or _SHARES, whole_test=False)
 
@@ -72,7 +78,7 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         refuse_empty(name, len(rows))
         rows = rows[limited(alike[rows], source["limit"], source["seed"])]
         files = [pictures[row] for row in rows]
-        images = Listed(file_pictures(file.parent, files), np.arange(len(rows))).read(preprocessing)
+        images = Listed(file_pictures(file.parent, files), np.arange(len(rows))).read(preprocessing, inkless)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
             shifted(images, source["shift"], source["severity"]),
@@ -80,7 +86,9 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
             torch.tensor([owner for owner, _ in owned]),
         )
 
-    return PairSplits(read("val"), read("test"))
+    splits = PairSplits(read("val"), read("test"))
+    warn_of_inkless(inkless, source["path"])
+    return splits
 
 
 def _read(file: Path) -> dict[Path, list[str]]:
@@ -88,28 +96,84 @@ def _read(file: Path) -> dict[Path, list[str]]:
     captions: dict[Path, list[str]] = {}
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            lines = csv.DictReader(stream)
-            _check_header(lines.fieldnames or (), file)
-            for line in lines:
-                place = f"path: {file}:{lines.line_num}"
-                name, caption = ((line[column] or "").strip() for column in _COLUMNS)
-                if not name or not caption:
-                    raise ProblemError(f"{place}: has no {'caption' if name else 'image'}; add it")
-                picture = file.parent / name
-                if picture not in captions and not picture.is_file():
-                    raise ProblemError(f"{place}: no such picture: {picture}; paths are relative to the file")
+            for line, name, caption in _lines(stream, file):
+                picture = _picture(file, name, line, captions)
                 captions.setdefault(picture, []).append(caption)
     except FileNotFoundError as error:
         raise MissingError(f"path: no such file: {file}") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ProblemError(f"path: {file} cannot be read as CSV in UTF-8: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProblemError(f"path: {file} cannot be read as text in UTF-8: {error}") from error
     if not captions:
-        raise ProblemError(f"path: {file} names no picture; expects lines of image,caption below that header")
+        raise ProblemError(f"path: {file} names no picture; expects lines of {_EXPECTED} below that header")
     return captions
 
 
-def _check_header(header: Sequence[str], file: Path) -> None:
-    missing = [column for column in _COLUMNS if column not in header]
-    if missing:
-        found = f"it has {', '.join(header)}" if header else "it is empty"
-        raise ProblemError(f"path: {file} has no column {missing[0]} in its first line; {found}")
+def _picture(file: Path, name: str, line: int, known: Container[Path]) -> Path:
+    picture = file.parent / name
+    if not is_writable(name):
+        raise ProblemError(
+            f"path: {file}:{line}: {name!r} has control characters; name the picture otherwise"
+        )
+    if picture not in known and not picture.is_file():
+        raise ProblemError(f"path: {file}:{line}: no such picture: {picture}; paths are relative to the file")
+    return picture
+
+
+def _lines(stream: TextIO, file: Path) -> Iterator[tuple[int, str, str]]:
+    """The line, the picture's name and the caption of every row below the header."""
+    raw: list[str] = []
+    header = next(stream, "")
+    delimiter = "\t" if "\t" in header else ","
+    columns = [name.strip().strip('"').lower() for name in header.split(delimiter)]
+    image, caption = (_column(columns, names, file) for names in (_IMAGES, _CAPTIONS))
+    rows = csv.reader(_kept(stream, raw), delimiter=delimiter, strict=True)
+    while True:
+        line = rows.line_num + 2
+        raw.clear()
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise ProblemError(f"path: {file}:{line}: {error}; {_QUOTING}") from error
+        if not row:
+            continue
+        if len(row) > len(columns):
+            row = _rejoined(row, "".join(raw), delimiter, columns, caption, f"path: {file}:{line}")
+        name, text = (row[place].strip() if place < len(row) else "" for place in (image, caption))
+        if not name or not text:
+            raise ProblemError(f"path: {file}:{line}: has no {'caption' if name else 'image'}; add it")
+        yield line, name, text
+
+
+def _kept(stream: Iterable[str], raw: list[str]) -> Iterator[str]:
+    """The lines, which are kept until a row has been read."""
+    for line in stream:
+        raw.append(line)
+        yield line
+
+
+def _rejoined(
+    row: list[str], raw: str, delimiter: str, columns: Sequence[str], caption: int, place: str
+) -> list[str]:
+    """A row whose caption has delimiters, though it is not quoted: clear where the caption is last.
+
+    CLIP_benchmark reads the lists of Flickr30k and Flickr8k so, which have no quotes.
+    """
+    whole = delimiter.join(row[caption:])
+    if caption != len(columns) - 1 or whole not in raw:
+        raise ProblemError(f"{place}: has more than {len(columns)} columns; {_QUOTING}")
+    return [*row[:caption], whole]
+
+
+def _column(columns: Sequence[str], names: Sequence[str], file: Path) -> int:
+    """The place of the one column with one of these names."""
+    found = [name for name in columns if name in names]
+    if not found:
+        raise ProblemError(
+            f"path: {file} has no column {names[0]} in its first line; expects {_EXPECTED} there, by commas "
+            f"or tabs ({' and '.join(names[1:])} do for {names[0]})"
+        )
+    if len(found) > 1:
+        raise ProblemError(f"path: {file} has the columns {' and '.join(found)}; rename one of them")
+    return columns.index(found[0])

@@ -5,20 +5,34 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
+from trainables.data.colors import INKLESS, as_rgb
 from trainables.data.images import ImageSet
 from trainables.data.preprocessing import Preprocessing
-from trainables.errors import ProblemError
+from trainables.errors import ProblemError, warn
 
 LARGEST_IN_MEMORY = 2 * 1024**3
 """Bytes. A set whose pixels take more is read picture by picture when it is asked for."""
+
+_LOOKED_AT = 500  # pictures of a set that is not read whole, to see whether they show anything
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
 
 _THREADS = min(8, os.cpu_count() or 1)  # PIL decodes without holding Python's lock
 
@@ -36,6 +50,24 @@ class Pictures(Protocol):
         """The pictures of these rows."""
 
 
+def upright(file: Path | str | BinaryIO) -> Image.Image:
+    """Open a picture as RGB, turned upright as its EXIF orientation says."""
+    with Image.open(file) as picture:
+        rgb = as_rgb(picture)
+        turn = _TURNS.get(_orientation(picture))
+        return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """The EXIF orientation, read alone: PIL's own `exif_transpose` fails at any tag that is mistyped."""
+    try:
+        found = picture.getexif().get(ExifTags.Base.Orientation)
+    # PIL's parser raises what it likes too.
+    except Exception:
+        return 0
+    return found if isinstance(found, int) else 0
+
+
 @dataclass(frozen=True)
 class FilePictures:
     """Picture files below a folder."""
@@ -50,13 +82,12 @@ class FilePictures:
         """Open one as RGB, turned upright as its EXIF orientation says."""
         file = Path(self.folder, self.names[row])
         try:
-            with Image.open(file) as picture:
-                return ImageOps.exif_transpose(picture).convert("RGB")
+            return upright(file)
         # PIL's decoders raise what they like at a damaged file, SyntaxError and struct.error among it.
         except Exception as error:
             reason = str(error).replace(f" {str(file)!r}", "")
             raise ProblemError(
-                f"path: {file} cannot be read as a picture: {reason}; replace or remove it"
+                f"path: {file} cannot be read as a picture: {reason}; replace it, or move it elsewhere"
             ) from error
 
     def chosen(self, rows: NDArray[np.int64]) -> "FilePictures":
@@ -78,8 +109,7 @@ class DatasetPictures:
         """Open one as RGB."""
         item = int(self.rows[row])
         try:
-            picture: Image.Image = self.dataset[item][0]
-            return picture.convert("RGB")
+            return as_rgb(self.dataset[item][0])
         except Exception as error:
             kind, root = type(self.dataset).__name__, self.dataset.root
             raise ProblemError(f"path: picture {item} of {kind} in {root} cannot be read: {error}") from error
@@ -108,13 +138,21 @@ class LazyPixels:
         """The same pictures, given on a device."""
         return replace(self, device=device)
 
-    def read(self, rows: Iterable[int]) -> Tensor:
-        """Pictures (n, 3, S, S), uint8, in memory."""
+    def read(self, rows: Iterable[int], inkless: list[str] | None = None) -> Tensor:
+        """Pictures (n, 3, S, S), uint8, in memory.
+
+        Args:
+            rows: n.
+            inkless: gets the names of those that show nothing, since they are drawn in their alpha channel.
+        """
         wanted = list(rows)
         pixels = torch.empty(len(wanted), 3, *[self.preprocessing.size] * 2, dtype=torch.uint8)
 
         def fill(place: int) -> None:
-            pixels[place] = self.preprocessing.apply(self.pictures.open(wanted[place]))
+            picture = self.pictures.open(wanted[place])
+            if inkless is not None and INKLESS in picture.info:
+                inkless.append(picture.info[INKLESS])
+            pixels[place] = self.preprocessing.apply(picture)
 
         with ThreadPoolExecutor(_THREADS) as pool:
             for _ in pool.map(fill, range(len(wanted))):
@@ -137,12 +175,27 @@ class Listed:
         """Those of these rows."""
         return Listed(self.pictures.chosen(rows), self.labels[rows])
 
-    def read(self, preprocessing: Preprocessing) -> ImageSet:
-        """The pictures as a model sees them: in memory, or if that is too much, read when asked for."""
-        lazy = LazyPixels(self.pictures, preprocessing)
-        count = len(self.labels)
-        small = 3 * preprocessing.size**2 * count <= LARGEST_IN_MEMORY
-        return ImageSet(lazy.read(range(count)) if small else lazy, torch.from_numpy(self.labels))
+    def read(self, preprocessing: Preprocessing, inkless: list[str] | None = None) -> ImageSet:
+        """The pictures as a model sees them: in memory, or if that is too much, read when asked for.
+
+        Args:
+            inkless: as for `LazyPixels.read`; of pictures that are not read now, some are looked at.
+        """
+        lazy, count = LazyPixels(self.pictures, preprocessing), len(self.labels)
+        labels = torch.from_numpy(self.labels)
+        if 3 * preprocessing.size**2 * count <= LARGEST_IN_MEMORY:
+            return ImageSet(lazy.read(range(count), inkless), labels)
+        lazy.read(range(0, count, -(-count // _LOOKED_AT)), inkless)
+        return ImageSet(lazy, labels)
+
+
+def warn_of_inkless(names: Sequence[str], where: str) -> None:
+    """Say once for a set that pictures show nothing."""
+    if names:
+        warn(
+            f"{where}: {len(names)} of the pictures, such as {min(names)}, are drawn in their alpha channel "
+            "over one colour, and a model reads red, green and blue alone; put them on a background"
+        )
 
 
 def file_pictures(folder: Path, files: Sequence[Path | str]) -> FilePictures:

@@ -10,7 +10,7 @@ from trainables.data.folder import open_folder
 from trainables.data.glyphs import glyph_colors, glyphs
 from trainables.data.images import ImageSet, Task, no_images
 from trainables.data.names import class_names, sentences
-from trainables.data.pictures import Listed
+from trainables.data.pictures import Listed, warn_of_inkless
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
@@ -101,6 +101,7 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
             "add it, or give the path of one folder of class folders, which is split by shares"
         )
     names, templates = class_names(source, found.classes), sentences(source)
+    inkless: list[str] = []
 
     def read(name: str) -> ImageSet:
         if name not in splits:
@@ -108,6 +109,9 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         listed = found.listed(takes[name].own)
         listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
         refuse_empty(name, len(listed.labels))
-        return listed.chosen(limited(listed.labels, source["limit"], source["seed"])).read(preprocessing)
+        listed = listed.chosen(limited(listed.labels, source["limit"], source["seed"]))
+        return listed.read(preprocessing, inkless)
 
-    return Task(names, templates, *map(read, SPLITS))
+    task = Task(names, templates, *map(read, SPLITS))
+    warn_of_inkless(inkless, found.where)
+    return task

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors
-from trainables.data import ImageSet, Task, load_task
+from trainables.data import ImageSet, Task, load_task, refuse_unnamed
 from trainables.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
@@ -32,6 +32,7 @@ class ZeroShotProbe(ClassificationProbe):
         if not backbone.reads_text:
             raise ProblemError("score: 'zero_shot' needs a model with a text tower; take knn, linear or head")
         task = load_task(source, backbone.preprocessing, ("val", "test"))
+        refuse_unnamed(source, task.classes)
         return cls(name, task, backbone.texts(class_sentences(task.classes, task.templates)))
 
     def to(self, device: str) -> Self:

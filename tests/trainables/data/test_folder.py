@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
@@ -81,7 +82,7 @@ def test_a_set_that_is_only_tested_on_is_all_test_unless_it_is_shifted(
 
 
 @pytest.mark.parametrize("marked", ["", "{split}"])
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "dev", "Val", "VALIDATION"])
 def test_split_folders_are_the_splits(
     tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, marked: str, val: str
 ) -> None:
@@ -91,6 +92,20 @@ def test_split_folders_are_the_splits(
     task = load_task(make_source("folder", path=path), SMALL)
     for images, name in ((task.train, "train"), (task.val, val), (task.test, "test")):
         assert same(images, tmp_path / name / ("sketch" if marked else ""))
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("Train", "Test"), ("TRAIN", "TEST"), ("training", "testing"), ("training_set", "test_set")],
+)
+def test_split_folders_are_known_however_they_are_written(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, train: str, test: str
+) -> None:
+    write_classes(tmp_path / train, {"dog": 30, "cat": 20})
+    write_classes(tmp_path / test, {"dog": 3, "cat": 2})
+    task = load_task(make_source("folder", path=tmp_path), SMALL)
+    assert task.classes == ("cat", "dog") and (len(task.train), len(task.val)) == (45, 5)
+    assert same(task.test, tmp_path / test)
 
 
 @pytest.mark.parametrize("test_folder", ["val", "test"])
@@ -139,13 +154,39 @@ def test_a_limit_holds_for_every_split(
     assert set(keys(task.train)) < set(keys(whole.train))
 
 
-def test_other_files_and_hidden_folders_are_passed_over(
+def test_numbers_are_classes_in_the_order_of_numbers(
     tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
 ) -> None:
-    write_classes(tmp_path, {**COUNTS, ".cache": 1})
-    (tmp_path / "dog" / "notes.txt").write_text("good dog")
+    """ImageNetV2's folders are 0 to 999: the label is the number."""
+    write_classes(tmp_path, {str(number): 1 for number in range(12)})
+    task = load_task(make_source("folder", path=tmp_path, templates="imagenet"), SMALL, ("test",))
+    assert task.classes == tuple(str(number) for number in range(12))
+    for number, pixels in zip(task.test.labels.tolist(), task.test.pixels, strict=True):
+        expected = SMALL.apply(Image.open(tmp_path / str(number) / "000.png"))
+        assert torch.equal(pixels, torch.as_tensor(expected))
+
+
+def test_hidden_pictures_are_passed_over_at_every_depth(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, write_picture: Callable[..., Path]
+) -> None:
+    write_classes(tmp_path / "train", {"dog": 20, "cat": 20})
+    write_classes(tmp_path / "test", {"dog": 3, "cat": 2})
+    source = make_source("folder", path=tmp_path)
+    plain = load_task(source, SMALL)
+    for place in (
+        "train/dog/.ipynb_checkpoints",
+        "train/__MACOSX/dog",
+        "test/.cat",
+        ".trash/owl",
+        "@eaDir/dog",
+    ):
+        write_picture(tmp_path / place / "000.png")
+    (tmp_path / "train" / "again").symlink_to("..")
+    (tmp_path / "train" / "dog" / "notes.txt").write_text("good dog")
     (tmp_path / "readme.md").touch()
-    assert load_task(make_source("folder", path=tmp_path), SMALL, ("test",)).classes == ("cat", "dog", "eel")
+    task = load_task(source, SMALL)
+    assert task.classes == ("cat", "dog")
+    assert keys(task.train, task.val, task.test) == keys(plain.train, plain.val, plain.test)
 
 
 def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> str:
@@ -169,6 +210,9 @@ def test_folders_that_are_no_task_are_refused(
     assert told("one") == "path: one has one class folder only (dog); a task has two or more"
     write_classes(tmp_path / "hole", {"dog": 3, "cat": 0})
     assert told("hole").startswith("path: hole/cat holds no picture (.jpg, .jpeg, .png, ")
+    assert told("hole").endswith(
+        "; put the class's pictures there, or move the folder elsewhere if it is no class"
+    )
     write_classes(tmp_path / "empty", {"dog": 0, "cat": 0})
     assert told("empty").startswith("path: empty holds no picture at all (.jpg")
     write_classes(tmp_path / "differ" / "train", {"dog": 1, "cat": 1})
@@ -176,6 +220,89 @@ def test_folders_that_are_no_task_are_refused(
     assert told("differ") == "path: differ/test has other class folders than differ/train: bat, cat"
     write_classes(tmp_path / "half" / "train", {"dog": 1, "cat": 1})
     assert told("half").startswith("path: half has only the splits train, and val is needed; add it, or gi")
+
+
+BESIDE = (
+    "path: . has folders for splits (train, test) beside class folders (cat, dog); move what does not belong"
+)
+LIKE_SPLITS = (
+    "path: . has folders named like splits (Test, Train) without class folders in them; expects a folder a"
+)
+SHARED = (
+    "path: all folders in . ({}) have the same folders in them ({}); give the path of one folder of class fol"
+)
+UNCLEAR: list[tuple[list[str], str, str]] = [
+    (["train/cat", "train/dog", "test/cat", "test/dog", "cat", "dog"], ".", BESIDE),
+    (
+        ["train/cat", "train/dog", "TRAIN/cat", "TRAIN/dog"],
+        ".",
+        "path: TRAIN and train could both be train; rena",
+    ),
+    (
+        ["train/cat", "val/cat", "validation/cat"],
+        ".",
+        "path: val and validation could both be val; rename the one",
+    ),
+    (
+        ["train/cat", "val/cat", "dev/cat"],
+        "{split}",
+        "path: val and dev could both be val; rename the one that",
+    ),
+    (["Train", "Test"], ".", LIKE_SPLITS),
+    (["dog/train", "dog/test", "cat/train", "cat/test"], ".", SHARED.format("cat, dog", "test, train")),
+    (["photo/cat", "photo/dog", "sketch/dog", "sketch/cat"], ".", SHARED.format("photo, sketch", "cat, dog")),
+    (
+        ["pets/cat", "pets/dog"],
+        ".",
+        "path: . has one class folder only (pets); the folder of all classes seems to be pets",
+    ),
+    (
+        ["a/b/cat", "a/b/dog"],
+        ".",
+        "path: . has one class folder only (a); the folder of all classes seems to be a/b",
+    ),
+    (
+        ["cat", "dog"],
+        "dog",
+        "path: dog has no class folders; its pictures are of one class; the folder of all cla",
+    ),
+    (["1", "01", "2"], ".", "path: the class folders 01 and 1 are one number; rename one of them"),
+]
+
+
+@pytest.mark.parametrize(
+    ("folders", "path", "message"), UNCLEAR, ids=[message[6:40] for *_, message in UNCLEAR]
+)
+def test_a_folder_whose_meaning_is_not_clear_is_refused(
+    tmp_path: Path,
+    make_source: MakeSource,
+    write_classes: WriteClasses,
+    folders: list[str],
+    path: str,
+    message: str,
+) -> None:
+    write_classes(tmp_path, dict.fromkeys(folders, 2))
+    told = refusal(make_source("folder", path=f"{tmp_path}/{path}".removesuffix("/.")))
+    assert told.replace(f"{tmp_path}/", "").replace(str(tmp_path), ".").startswith(message)
+
+
+def test_classes_below_a_folder_of_their_own_are_pictures_of_one_class(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    """Tiny ImageNet has its pictures in a folder of every class: torchvision's ImageFolder reads it."""
+    write_classes(tmp_path, {"dog/images": 3, "cat/images": 2})
+    assert same(load_task(make_source("folder", path=tmp_path), SMALL, ("test",)).test, tmp_path)
+
+
+def test_pictures_without_classes_are_no_split(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ImageNet's test pictures have no labels: its val is what is tested on."""
+    write_classes(tmp_path, {"train/dog": 10, "train/cat": 10, "val/dog": 2, "val/cat": 2, "test": 3})
+    task = load_task(make_source("folder", path=tmp_path), SMALL)
+    assert same(task.test, tmp_path / "val")
+    expected = f"warning: {tmp_path}/test holds pictures but no class folders; it is not used"
+    assert capsys.readouterr().err == f"{expected}\n"
 
 
 def test_settings_that_do_not_fit_the_folders_are_refused(
@@ -201,6 +328,9 @@ def test_a_damaged_picture_is_named_when_it_is_read(
     with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
         load_task(source, SMALL, ("test",))
     monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 0)
+    with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
+        load_task(source | {"shift": "noisy", "severity": 1}, SMALL, ("test",))
+    monkeypatch.setattr("trainables.data.pictures._LOOKED_AT", 1)
     images = load_task(source | {"shift": "noisy", "severity": 1}, SMALL, ("test",)).test
     with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
         list(images.batches(8))

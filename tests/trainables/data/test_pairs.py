@@ -77,9 +77,17 @@ def test_pictures_are_shifted_and_moved(table: Path, make_source: MakeSource) ->
 
 
 BAD = [
-    ([("image", "text"), ("a.png", "x")], " has no column caption in its first line; it has image, text"),
-    ([("filepath",), ("a.png",)], " has no column image in its first line; it has filepath"),
-    ([], " has no column image in its first line; it is empty"),
+    ([("image", "words"), ("a.png", "x")], " has no column caption in its first line; expects image,caption"),
+    (
+        [("name",), ("a.png",)],
+        " has no column image in its first line; expects image,caption there, by comma",
+    ),
+    ([], " has no column image in its first line; expects image,caption there"),
+    (
+        [("image", "text", "title"), ("a.png", "x", "y")],
+        " has the columns text and title; rename one of them",
+    ),
+    ([("image", "caption"), ("a\x07.png", "x")], ":2: 'a\\x07.png' has control characters; name the picture"),
     ([("image", "caption")], " names no picture; expects lines of image,caption below that header"),
     ([("image", "caption"), ("a.png", "x"), ("b.png", "y")], ":3: no such picture: {folder}/b.png; paths a"),
     ([("image", "caption"), ("a.png", " ")], ":2: has no caption; add it"),
@@ -103,6 +111,63 @@ def test_a_table_that_cannot_be_used_is_told_with_its_line(
     assert str(told.value).startswith(f"path: {table}{message.format(folder=tmp_path)}")
 
 
+LISTS = {
+    "as written by csv": 'image,caption\na.png,"a dog, running"\nb.png,a "big" cat\n',
+    "without quotes, as the lists of Flickr30k": 'image,caption\na.png,a dog, running\nb.png,a "big" cat\n',
+    "by tabs, as open_clip reads it": 'filepath\ttitle\na.png\ta dog, running\nb.png\ta "big" cat\n',
+    "with spaces and capitals": '\ufeff Image , Caption \n a.png , a dog, running \n\nb.png,a "big" cat',
+    "with columns before": 'id,file_name,text\r\n1,a.png,a dog, running\r\n2,b.png,a "big" cat\r\n',
+    "with the caption first": 'caption,image\n"a dog, running",a.png\na "big" cat,b.png\n',
+}
+
+
+@pytest.mark.parametrize("text", LISTS.values(), ids=LISTS)
+def test_lists_of_every_usual_form_are_read_whole(
+    tmp_path: Path, make_source: MakeSource, write_picture: WritePicture, text: str
+) -> None:
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.png")
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8", newline="")
+    val, test = load_pairs(make_source("pairs", path=tmp_path / "list.txt"), SMALL)
+    assert {*val.captions, *test.captions} == {"a dog, running", 'a "big" cat'}
+
+
+CUT = [
+    ("caption,image\na dog, running,a.png\n", ":2: has more than 2 columns; put the caption into quotes"),
+    (
+        "image,caption,id\nb.png,x,1\na.png,a dog, running,2\n",
+        ":3: has more than 3 columns; put the caption into",
+    ),
+    ('image,caption\na.png,"a dog", running\n', ":2: has more than 2 columns; put the caption into quotes"),
+    (
+        'image,caption\na.png,"x\ny"\n\na.png,"a" dog\n',
+        ":5: ',' expected after '\"'; put the caption into quotes",
+    ),
+    ('image,caption\na.png,"a dog\nb.png,a cat\n', ":2: unexpected end of data; put the caption into quotes"),
+    (
+        'image,caption\na.png,"a dog\nb.png,"a cat"\n',
+        ":2: ',' expected after '\"'; put the caption into quotes",
+    ),
+    (
+        "image|caption\na.png|x\n",
+        " has no column image in its first line; expects image,caption there, by commas",
+    ),
+    ("a.png#0\tA dog.\n", " has no column image in its first line; expects image,caption there, by commas"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), CUT, ids=[text[:32] for text, _ in CUT])
+def test_a_caption_that_may_be_cut_is_told_with_its_line(
+    tmp_path: Path, make_source: MakeSource, write_picture: WritePicture, text: str, message: str
+) -> None:
+    for name in "ab":
+        write_picture(tmp_path / f"{name}.png")
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ProblemError) as told:
+        load_pairs(make_source("pairs", path=tmp_path / "list.csv"), SMALL)
+    assert str(told.value).startswith(f"path: {tmp_path / 'list.csv'}{message}")
+
+
 def test_files_that_cannot_be_used_are_told(
     tmp_path: Path, make_source: MakeSource, write_picture: WritePicture
 ) -> None:
@@ -111,7 +176,7 @@ def test_files_that_cannot_be_used_are_told(
     with pytest.raises(MissingError, match=r"path: no such file: .*pairs\.csv"):
         load_pairs(source, SMALL)
     table.write_bytes(b"image,caption\na.png,caf\xe9\n")
-    with pytest.raises(ProblemError, match=r"pairs\.csv cannot be read as CSV in UTF-8: "):
+    with pytest.raises(ProblemError, match=r"pairs\.csv cannot be read as text in UTF-8: "):
         load_pairs(source, SMALL)
     for name in "ab":
         write_picture(tmp_path / f"{name}.png")

@@ -201,6 +201,15 @@ def test_what_are_no_such_weights_is_refused_in_one_line(
     assert "was run" not in capsys.readouterr().out
 
 
+def test_classes_without_names_need_a_head(letters: Problem, make_space: MakeSpace) -> None:
+    with pytest.raises(
+        ProblemError, match=r"^data.id.classes: they are numbers or ids, of which no prompt can be"
+    ):
+        evaluate(
+            replace(letters, prompts=None), Given(letters.backbone, None, None), make_space()["training"]
+        )
+
+
 def test_a_head_for_other_classes_is_refused(letters: Problem, make_space: MakeSpace) -> None:
     given = Given(letters.backbone, None, ("letter a", "letter c"))
     with pytest.raises(ProblemError, match=r"^data.id: .* letter b, letter c differ"):

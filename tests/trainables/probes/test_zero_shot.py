@@ -1,12 +1,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP, build_zero_shot_classifier
 from open_clip.tokenizer import SimpleTokenizer
+from PIL import Image
 from torch import Generator, Tensor
 
 from search_spaces.data import Probe as ProbeSection
@@ -97,6 +99,21 @@ def test_it_opens_the_data_of_a_source(
         features = clip.encode_image((images.pixels / 255 - backbone.mean) / backbone.std, normalize=True)
         hits = (features @ classifier).argmax(dim=1) == images.labels
         assert probe.accuracy(untouched(backbone), split) == [100 * hits.double().mean().item()]
+
+
+def test_classes_without_names_are_refused(backbone: ClipBackbone, tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / name).mkdir()
+        for number in range(5):
+            Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
+    section = ProbeSection(source="folder", path=str(tmp_path)).dump()
+    with pytest.raises(
+        ProblemError, match=r"^classes: '0' is a number or an id, of which no prompt can be made; "
+    ):
+        PROBES["zero_shot"]("numbers", section, backbone)
+    named = PROBES["zero_shot"]("numbers", section | {"classes": ("0", "1")}, backbone)
+    assert named.task.classes == ("0", "1")  # type: ignore[attr-defined]
+    assert PROBES["knn"]("numbers", section | {"k": 2, "temperature": 0.07}, backbone).name == "numbers"
 
 
 def test_a_model_without_a_text_tower_is_refused(timm_backbone: TimmBackbone) -> None:
