@@ -94,6 +94,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
+    from sweeper.commands.subsets import subsets
     from sweeper.driver.fit import check_budget, check_fit
     from sweeper.driver.progress import duration
     from sweeper.report import words
@@ -113,10 +114,13 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         f"mode: {words.mode(loaded.budget.mode, budget)}",
     )
     try:
-        cost = estimate(open_problem(_without_downloads(resolved)), loaded)
+        problem = open_problem(_without_downloads(resolved))
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return
+    for line in subsets(problem):
+        say(line)
+    cost = estimate(problem, loaded)
     runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):
         runs += f" and {again} confirmations"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trainables.data.matching import imagenet_names
 from trainables.errors import MissingError, ProblemError
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
@@ -37,7 +38,8 @@ def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...
     asked = source["classes"]
     if asked is None:
         return tuple(own)
-    names = _asked_names(asked)
+    # Folders called by ImageNet's ids say themselves which of its classes they are, all or some.
+    names = (imagenet_names(own) if asked == "imagenet" else None) or _asked_names(asked)
     if len(names) != len(own):
         some = ", ".join(own[:3]) + (", ..." if len(own) > 3 else "")
         raise ProblemError(f"classes: {len(names)} names are given for the {len(own)} classes {some}")

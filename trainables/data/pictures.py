@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,12 @@ class Pictures(Protocol):
         """The pictures of these rows."""
 
 
+def upright(file: Path | str | BinaryIO) -> Image.Image:
+    """Open a picture as RGB, turned upright as its EXIF orientation says."""
+    with Image.open(file) as picture:
+        return ImageOps.exif_transpose(picture).convert("RGB")
+
+
 @dataclass(frozen=True)
 class FilePictures:
     """Picture files below a folder."""
@@ -50,8 +56,7 @@ class FilePictures:
         """Open one as RGB, turned upright as its EXIF orientation says."""
         file = Path(self.folder, self.names[row])
         try:
-            with Image.open(file) as picture:
-                return ImageOps.exif_transpose(picture).convert("RGB")
+            return upright(file)
         # PIL's decoders raise what they like at a damaged file, SyntaxError and struct.error among it.
         except Exception as error:
             reason = str(error).replace(f" {str(file)!r}", "")

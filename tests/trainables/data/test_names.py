@@ -8,6 +8,7 @@ from open_clip import (
     OPENAI_IMAGENET_TEMPLATES,
     SIMPLE_IMAGENET_TEMPLATES,
 )
+from timm.data import ImageNetInfo
 
 from trainables.data.names import class_names, sentences
 from trainables.errors import MissingError, ProblemError
@@ -24,6 +25,15 @@ def test_class_names_are_the_sets_own_or_those_asked_for(tmp_path: Path, make_so
     assert class_names(written, own) == ("dog", "chat à poil")
     imagenet = class_names(make_source("digits", classes="imagenet"), range(1000))  # type: ignore[arg-type]
     assert imagenet == tuple(IMAGENET_CLASSNAMES)
+
+
+def test_folders_called_by_imagenets_ids_are_named_by_them(make_source: MakeSource) -> None:
+    """All or some, wherever they stand; timm's descriptions begin with the same animals."""
+    source, ids = make_source("digits", classes="imagenet"), ("n02084071", "n02123045", "n01440764")
+    assert class_names(source, ids[1:]) == ("tabby cat", "tench")
+    assert class_names(source, sorted(ImageNetInfo().label_names())) == tuple(IMAGENET_CLASSNAMES)
+    with pytest.raises(ProblemError, match="classes: 1000 names are given for the 3 classes n02084071, "):
+        class_names(source, ids)  # a dog, but none of the 1,000
 
 
 def test_class_names_that_cannot_be_had_are_told(tmp_path: Path, make_source: MakeSource) -> None:
