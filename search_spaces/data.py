@@ -11,6 +11,9 @@ from search_spaces.part import Name, Part, Seed, mistaken, refuse, refuse_repeat
 LONGEST_LABEL = 64
 USUAL_SEVERITY = 3
 
+_ON_DISK = ("folder", "torchvision", "huggingface", "webdataset")
+_CLASSIFIED = ("digits", "glyphs", "glyph_colors", *_ON_DISK)
+
 
 # fmt: off
 KNOWN_SETS = (
@@ -101,13 +104,19 @@ class DataSet(Part):
 
     # Which sources have a setting; what stands here belongs to no other source.
     BELONGS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "path": ("folder", "torchvision", "pairs"),
-        "dataset": ("torchvision",),
-        "download": ("torchvision",),
-        "split": ("folder", "torchvision", "pairs"),
-        "classes": ("digits", "glyphs", "glyph_colors", "folder", "torchvision"),
-        "templates": ("digits", "glyphs", "glyph_colors", "folder", "torchvision"),
+        "path": (*_ON_DISK, "pairs"),
+        "dataset": ("torchvision", "huggingface"),
+        "config": ("huggingface",),
+        "image_column": ("huggingface",),
+        "label_column": ("huggingface",),
+        "download": ("torchvision", "huggingface"),
+        "split": (*_ON_DISK, "pairs"),
+        "classes": _CLASSIFIED,
+        "class_subset": _ON_DISK,
+        "templates": _CLASSIFIED,
+        "metric": _CLASSIFIED,
     }
+    # A set of Hugging Face has one of the two, see `_hub_mistakes`.
     NEEDED: ClassVar[dict[str, str]] = {"path": "path: data/flowers", "dataset": "dataset: CIFAR100"}
 
     source: str
@@ -115,13 +124,28 @@ class DataSet(Part):
         default=None,
         min_length=1,
         description="folder: the folder of class folders, with {split} for train, val, test where they lie "
-        "apart; torchvision: where its files are; pairs: the CSV file. ${NAME} and ~ are expanded",
+        "apart; torchvision: where its files are; huggingface: a saved data set, parquet files or an image "
+        "folder; webdataset: the folder of shards, or their pattern with {split} and {000..012}; pairs: the "
+        "CSV file. ${NAME} and ~ are expanded",
     )
     dataset: str | None = Field(
-        default=None, min_length=1, description="torchvision: the name of the data set's class"
+        default=None,
+        min_length=1,
+        description="torchvision: the name of the data set's class; huggingface: the data set's name on the "
+        "hub, in place of path",
+    )
+    config: str | None = Field(
+        default=None, min_length=1, description="huggingface: which configuration, where there are several"
+    )
+    image_column: str | None = Field(
+        default=None, min_length=1, description="huggingface: the pictures, where several columns could be"
+    )
+    label_column: str | None = Field(
+        default=None, min_length=1, description="huggingface: the labels, where several columns could be"
     )
     download: bool = Field(
-        default=False, description="torchvision: whether missing files are fetched into path"
+        default=False,
+        description="whether missing files are fetched: torchvision's into path, huggingface's into a cache",
     )
     split: Shares = Field(
         default=None,
@@ -138,10 +162,19 @@ class DataSet(Part):
         "or a known data set such as imagenet or cifar100; null takes those of CLIP_benchmark for a data set "
         "of torchvision, else the folders' names, with spaces between their words",
     )
+    class_subset: bool = Field(
+        default=False,
+        description="whether the set has only some of the classes, as ImageNet-A and ImageNet-R have: of the "
+        "task's (ood), or of the pre-trained classifier's (score head). Answers are among those only",
+    )
     templates: Templates = Field(
         default=None,
         description="sentences with one {} for the class name: a list, or a known data set such as imagenet; "
         "null takes those of CLIP_benchmark for a known data set, or 'a photo of a {}.'",
+    )
+    metric: Literal["top1", "mean_per_class"] = Field(
+        default="top1",
+        description="the accuracy: the share of right answers, or the mean over the classes of that share",
     )
     shift: (
         Literal["inverted", "rotated", "blurred", "noisy", "contrast", "brightness", "pixelated", "jpeg"]
@@ -179,9 +212,9 @@ class DataSet(Part):
 
     def _plain_label(self) -> str:
         if self.dataset:
-            return _cleaned(self.dataset) or self.source
+            return _cleaned(self.dataset.rpartition("/")[2]) or self.source
         file = self.path or ""
-        if self.source == "pairs":
+        if self.source in ("pairs", "webdataset"):
             file = re.sub(r"\.\w+$", "", file)
         parts = [_cleaned(part) for part in re.split(r"[/\\]", file)]
         return next((part for part in reversed(parts) if part), self.source)
@@ -193,31 +226,45 @@ class DataSet(Part):
             if given and self.source not in sources:
                 text = f"not for the source {self.source}, but for {', '.join(sources)}; remove it"
                 found.append(Mistake((key,), text))
-            if key in self.NEEDED and self.source in sources and not given:
+            needed = key in self.NEEDED and self.source != "huggingface"
+            if needed and self.source in sources and not given:
                 text = f"missing: the source {self.source} needs one, such as {self.NEEDED[key]}"
                 found.append(Mistake((key,), text))
+        if self.source == "huggingface":
+            found += self._hub_mistakes()
         if self.severity is not None and self.shift is None:
             found.append(Mistake(("severity",), "there is no shift; name one under shift, or remove this"))
         if self.severity is not None and self.shift == "inverted":
             found.append(Mistake(("severity",), "inverted has no severity; remove this"))
         return found
 
+    def _hub_mistakes(self) -> list[Mistake]:
+        """A set of Hugging Face lies at a path, or has a name on the hub."""
+        if (self.path is None) == (self.dataset is None):
+            text = "the source huggingface needs a path on disk, or a dataset on the hub; give one of the two"
+            return [Mistake(("path",), text)]
+        if self.download and self.dataset is None:
+            return [Mistake(("download",), "what lies at a path is not fetched; remove this")]
+        return []
+
 
 class Source(DataSet):
     """A data set, as it is or shifted."""
 
-    source: Literal["digits", "glyphs", "glyph_colors", "folder", "torchvision"] = Field(
+    source: Literal[
+        "digits", "glyphs", "glyph_colors", "folder", "torchvision", "huggingface", "webdataset"
+    ] = Field(
         description="the pictures: scanned digits, printed letters and digits, the colours of printed ones, "
-        "a folder of class folders, or a data set of torchvision"
+        "a folder of class folders, a data set of torchvision or of Hugging Face, or WebDataset shards"
     )
 
 
 class Probe(DataSet):
     """A data set of the pre-training domain, and how it is scored."""
 
-    source: Literal["digits", "glyphs", "glyph_colors", "folder", "torchvision", "pairs"] = Field(
-        description="the pictures, as for a task; or pairs: a CSV file of pictures and captions"
-    )
+    source: Literal[
+        "digits", "glyphs", "glyph_colors", "folder", "torchvision", "huggingface", "webdataset", "pairs"
+    ] = Field(description="the pictures, as for a task; or pairs: a CSV file of pictures and captions")
     score: Literal["zero_shot", "knn", "head", "linear", "retrieval"] = Field(
         default="zero_shot",
         description="how the probe is scored: by class prompts, by nearest neighbours, by the pre-trained "
@@ -238,6 +285,9 @@ class Probe(DataSet):
         for key in ("k", "temperature"):
             if self.score != "knn" and getattr(self, key) != type(self).model_fields[key].default:
                 mistakes.append(Mistake((key,), f"only the score knn has it, not {self.score}; remove it"))
+        if self.class_subset and self.score != "head":
+            text = f"{self.score} asks for the set's own classes alone, however many there are; remove it"
+            mistakes.append(Mistake(("class_subset",), text))
         if mistakes:
             refuse(*mistakes)
         return self
@@ -268,10 +318,22 @@ class Data(Part):
         Field(description="at least one data set of the pre-training domain, on which forgetting is measured")
     )
 
+    @model_validator(mode="after")
+    def _task_is_whole(self) -> Self:
+        if self.id.class_subset:
+            text = "the task has the classes that its data have; only ood sets and probes have it; remove it"
+            refuse(Mistake(("id", "class_subset"), text))
+        return self
+
     def labels(self) -> dict[str, str | list[str]]:
-        """The labels of what stands under each key."""
+        """The labels of what stands under each key, and the metrics that are a mean per class, if any."""
+        named: dict[str, DataSet] = {"id_accuracy": self.id}
+        named |= {f"ood/{source.label}": source for source in self.ood}
+        named |= {f"probe/{probe.label}": probe for probe in self.probes}
+        per_class = [name for name, each in named.items() if each.metric == "mean_per_class"]
         return {
             "id": self.id.label,
             "ood": [source.label for source in self.ood],
             "probes": [probe.label for probe in self.probes],
+            **({"mean_per_class": per_class} if per_class else {}),
         }

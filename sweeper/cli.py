@@ -94,6 +94,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
+    from sweeper.commands.subsets import subsets
     from sweeper.driver.fit import check_budget, check_fit, check_names
     from sweeper.driver.progress import duration
     from sweeper.report import words
@@ -115,10 +116,12 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     try:
         problem = open_problem(_without_downloads(resolved))
         check_names(loaded, problem)
-        cost = estimate(problem, loaded)
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return
+    for line in subsets(problem):
+        say(line)
+    cost = estimate(problem, loaded)
     runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):
         runs += f" and {again} confirmations"

@@ -1,11 +1,13 @@
 """What is measured of a pack: accuracy on the task, accuracy that is retained on the probes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from trainables.data import ImageSet
 
 Split = Literal["val", "test"]
 Metrics = dict[str, float]
@@ -21,9 +23,54 @@ def top1(logits: Tensor, labels: Tensor) -> list[float]:
         logits: (K, N, C).
         labels: (N,).
     """
-    hits = (logits.argmax(dim=-1) == labels.to(logits.device)).double().mean(dim=1) * 100
+    return _percent(_hits(logits, labels).mean(dim=1), logits)
+
+
+def mean_per_class(logits: Tensor, labels: Tensor) -> list[float]:
+    """Recall averaged over the classes that occur, in percent: scikit-learn's `balanced_accuracy_score`.
+
+    Args:
+        logits: (K, N, C).
+        labels: (N,).
+
+    Returns:
+        One number a member; NaN for a member whose logits are not all finite.
+    """
+    hits, labels = _hits(logits, labels), labels.to(logits.device)
+    counts = torch.bincount(labels, minlength=logits.shape[-1])
+    by_class = hits.new_zeros(len(hits), len(counts)).index_add_(1, labels, hits)
+    occur = counts > 0
+    return _percent((by_class[:, occur] / counts[occur]).mean(dim=1), logits)
+
+
+METRICS: dict[str, Callable[[Tensor, Tensor], list[float]]] = {
+    "top1": top1,
+    "mean_per_class": mean_per_class,
+}
+"""How answers are counted, by the name that a data set's ``metric`` gives."""
+
+
+def accuracy(logits: Tensor, images: ImageSet) -> list[float]:
+    """Accuracy of each member by the metric of the images, in percent, over the answers that are possible.
+
+    Args:
+        logits: (K, N, C).
+        images: N.
+    """
+    labels = images.labels
+    if images.answers is not None:
+        logits, labels = logits[..., images.answers], torch.searchsorted(images.answers, labels)
+    return METRICS[images.metric](logits, labels)
+
+
+def _hits(logits: Tensor, labels: Tensor) -> Tensor:
+    """(K, N), 1 for a right answer and 0 for another; in double precision, which counts exactly."""
+    return (logits.argmax(dim=-1) == labels.to(logits.device)).double()
+
+
+def _percent(shares: Tensor, logits: Tensor) -> list[float]:
     finite = torch.isfinite(logits).flatten(1).all(dim=1)
-    accuracies: list[float] = torch.where(finite, hits, torch.nan).tolist()
+    accuracies: list[float] = torch.where(finite, shares * 100, torch.nan).tolist()
     return accuracies
 
 

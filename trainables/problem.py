@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors, open_backbone
 from trainables.data import ImageSet, Task, is_named, load_task
+from trainables.data.matching import places_in_task
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
 
@@ -111,12 +112,8 @@ class _Opening:
 
 
 def _shifted(source: Mapping[str, Any], backbone: Backbone, task: Task | None) -> ImageSet:
-    """A shifted test set, which must have the classes of the task."""
+    """A shifted test set, which must have the classes of the task, or some if it says so."""
     splits: Collection[str] = ("test",)
     shifted = load_task(source, backbone.preprocessing, splits)
-    if task is not None and shifted.classes != task.classes:
-        theirs, ours = set(shifted.classes), set(task.classes)
-        names = ", ".join(sorted(theirs ^ ours)[:4])
-        differ = f"{names} differ" if names else "their order differs"
-        raise ProblemError(f"source: the classes are not those of data.id, which has {len(ours)}: {differ}")
-    return shifted.test
+    places = None if task is None else places_in_task(shifted, task, source)
+    return shifted.test if places is None else shifted.test.placed(places)

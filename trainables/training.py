@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from trainables.augment import draw_boxes
 from trainables.batch import Batch
 from trainables.learner import Learner
-from trainables.measures import Metrics, by_member, out_of_distribution, retention, top1
+from trainables.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.optimizer import Packed
 from trainables.parameter_groups import make_optimizers
 from trainables.prefix import Prefix
@@ -126,12 +126,12 @@ class Training:
         """Metrics of each member on the validation splits, all that a search may see."""
         method, encoder = self.learner.method, self.learner.encoder()
         task = self.problem.task.val
-        accuracy = top1(self.learner.objective.logits(encoder.images(task), encoder), task.labels)
+        answered = accuracy(self.learner.objective.logits(encoder.images(task), encoder), task)
         probes = {f"probe/{p.name}": p.accuracy(encoder, "val") for p in self.problem.probes}
         active, trained = method.active_blocks(), method.trained_parameters()
         return [
             {
-                "id_accuracy": accuracy[k],
+                "id_accuracy": answered[k],
                 **retention(scores, self.problem.reference or None, prefix=""),
                 "active_blocks": len(active[k]),
                 "active_fraction": len(active[k]) / max(1, len(method.blocks)),
@@ -146,11 +146,11 @@ class Training:
         """Metrics of each member on the test splits, for the report alone."""
         size, encoder = self.learner.size, self.learner.encoder()
         sets = {"": self.problem.task.test, **self.problem.ood}
-        accuracy = {
-            name: top1(self.learner.objective.logits(encoder.images(images), encoder), images.labels)
+        answered = {
+            name: accuracy(self.learner.objective.logits(encoder.images(images), encoder), images)
             for name, images in sets.items()
         }
-        task = accuracy.pop("")
+        task = answered.pop("")
         probes = {f"probe/{p.name}": p.accuracy(encoder, "test") for p in self.problem.probes}
         return [
             {
@@ -159,7 +159,7 @@ class Training:
                 **retention(scores, self.problem.reference or None, prefix="test/"),
             }
             for k, (shifts, scores) in enumerate(
-                zip(by_member(accuracy, size), by_member(probes, size), strict=True)
+                zip(by_member(answered, size), by_member(probes, size), strict=True)
             )
         ]
 

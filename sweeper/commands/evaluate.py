@@ -37,22 +37,30 @@ def evaluation_table(path: Path, space: Space) -> Table:
     after = evaluate(replace(problem, reference=before), given, resolved["training"])
     shifts = [f"ood/{name}" for name in problem.ood]
     probes = [f"probe/{probe.name}" for probe in problem.probes]
-    means = ["ood_accuracy"] if shifts else []
-    rows = ["id_accuracy", *shifts, *means, *probes, "retained_accuracy", "forgetting"]
-    return _table(str(path), given.note, rows, before, after)
+    overall = ["ood_accuracy"] if shifts else []
+    rows = ["id_accuracy", *shifts, *overall, *probes, "retained_accuracy", "forgetting"]
+    means = space.data.labels().get("mean_per_class", ())
+    titles = {
+        row: _TITLES.get(row, f"{row} %") + (", mean per class" if row in means else "") for row in rows
+    }
+    return _table(str(path), given.note, titles, before, after)
 
 
 def _table(
-    title: str, note: str | None, rows: list[str], before: Mapping[str, float], after: Mapping[str, float]
+    title: str,
+    note: str | None,
+    rows: Mapping[str, str],
+    before: Mapping[str, float],
+    after: Mapping[str, float],
 ) -> Table:
     caption = Text(note) if note else None
     table = Table(title=Text(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for column in ("before", "after", "test before", "test after"):
         table.add_column(column, justify="right")
-    for row in rows:
+    for row, name in rows.items():
         cells = [
             figure(metrics.get(f"{split}{row}")) for split in ("", "test/") for metrics in (before, after)
         ]
-        table.add_row(Text(_TITLES.get(row, f"{row} %")), *cells)
+        table.add_row(Text(name), *cells)
     return table

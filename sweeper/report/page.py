@@ -113,6 +113,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
     return [
         ("model", words.model(record)),
         ("ID task", words.task(record)),
+        *([("mean per class", ", ".join(per_class))] if (per_class := words.means_per_class(record)) else []),
         ("budget", words.budget(record)),
         ("mode", words.mode(record.mode, record.budget)),
         ("progress", words.counts(record)),

@@ -131,7 +131,7 @@ def _draw(axes: Axes, name: str, rows: Sequence[TrialRecord], **style: Any) -> N
 def _dress(axes: Axes, record: SweepRecord) -> None:
     axes.set_title(_plain(f"{record.name}: {words.budget(record)}", 80), loc="left", fontsize=12)
     axes.set_xlabel("forgetting (percentage points)")
-    axes.set_ylabel("ID accuracy (%)")
+    axes.set_ylabel(f"ID accuracy (%{words.per_class(record, 'id_accuracy')})")
     axes.grid(color="#e8eaed", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

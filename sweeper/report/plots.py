@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from sweeper.report import hover
+from sweeper.report import hover, words
 from sweeper.report import points as on_plot
 from sweeper.report.labels import LONGEST, Box, Spot, names
 from sweeper.report.notable import MOST, notable
@@ -29,7 +29,11 @@ _AXIS = {
 def front_plot(record: SweepRecord) -> go.Figure:
     """ID accuracy (percent) against forgetting (percentage points), validation; hover names a point."""
     shown = on_plot.points(record)
-    figure = go.Figure(layout=_layout("forgetting (percentage points)", "ID accuracy (%)", 560))
+    figure = go.Figure(
+        layout=_layout(
+            "forgetting (percentage points)", f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560
+        )
+    )
     grey = {"symbol": "x-thin", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     small = {"symbol": "line-ew", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     plain = {"symbol": "circle", "size": 8, "color": on_plot.FEASIBLE}

@@ -31,6 +31,8 @@ def front_table(record: SweepRecord) -> Table:
         _add_column(table, name)
     for name in ("ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"):
         _add_column(table, name)
+    if per_class := words.means_per_class(record):
+        table.caption = Text(f"mean per class, not top-1: {', '.join(per_class)}")
     chosen = recommended(record)
     for trial in on_front(record):
         knee = chosen is not None and trial.key == chosen.key

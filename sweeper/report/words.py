@@ -166,6 +166,20 @@ def model(record: SweepRecord) -> str:
     return f"{name} ({pretrained})" if name and pretrained else name or UNKNOWN
 
 
+def per_class(record: SweepRecord, metric: str) -> str:
+    """What is put behind the name of an accuracy that is a mean over the classes; nothing where it is top-1.
+
+    Args:
+        metric: ``id_accuracy``, ``ood/<name>`` or ``probe/<name>``.
+    """
+    return ", mean per class" if metric in means_per_class(record) else ""
+
+
+def means_per_class(record: SweepRecord) -> list[str]:
+    """The accuracies that are a mean over the classes, by the names of their metrics."""
+    return [name for name in str(record.space.get("data.mean_per_class", "")).split(",") if name]
+
+
 def task(record: SweepRecord) -> str:
     """The in-distribution task of the space: ``digits``."""
     return setting(record.space.get("data.id.source", record.space.get("data.id")))

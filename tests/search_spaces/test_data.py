@@ -16,11 +16,16 @@ SETS = [
     "{source: folder, path: data/imagenet, classes: imagenet, templates: imagenet, split: [0, 0.4, 0.6]}",
     "{source: folder, path: data/flowers, classes: names.txt, templates: simple, shift: jpeg, severity: 5}",
     "{source: torchvision, dataset: CIFAR100, path: data, download: true, shift: inverted}",
+    "{source: torchvision, dataset: Caltech101, path: data, metric: mean_per_class}",
+    "{source: huggingface, dataset: org/set, config: large, image_column: i, label_column: l}",
+    "{source: huggingface, path: data/saved, split: [0.8, 0.1, 0.1]}",
+    "{source: webdataset, path: 'shards/{split}-{000000..000012}.tar', classes: names.txt}",
 ]
 PROBES = [
     "{source: pairs, path: pairs.csv, score: retrieval, split: [0, 0.2, 0.8], limit: 5}",
     "{source: torchvision, dataset: CIFAR100, path: data, score: knn, k: 10, temperature: 0.1}",
     "{source: folder, path: data/imagenet, score: linear}",
+    "{source: huggingface, dataset: org/set, download: true, metric: mean_per_class}",
 ]
 
 
@@ -54,6 +59,10 @@ LABELS = [
     ({"source": "folder", "path": "data/_hidden_"}, "hidden"),
     ({"source": "folder", "path": "data/" + "x" * 80, "shift": "jpeg"}, "x" * 59 + "-jpeg"),
     ({"source": "torchvision", "dataset": "CIFAR100", "path": "data"}, "CIFAR100"),
+    ({"source": "huggingface", "dataset": "uoft-cs/cifar100"}, "cifar100"),
+    ({"source": "huggingface", "path": "data/saved"}, "saved"),
+    ({"source": "webdataset", "path": "pets/shards/{split}-{000..012}.tar"}, "shards"),
+    ({"source": "webdataset", "path": "pets-{split}-{000..012}.tar"}, "pets"),
 ]
 
 
@@ -80,7 +89,7 @@ MISTAKES = [
     ("{source: folder, path: ''}", "path: must not be empty"),
     (
         "{source: digits, path: x}",
-        "path: not for the source digits, but for folder, torchvision, pairs; remo",
+        "path: not for the source digits, but for folder, torchvision, huggingface, webdataset, pairs; remo",
     ),
     (
         "{source: torchvision, path: x}",
@@ -136,6 +145,27 @@ MISTAKES = [
         "{source: pairs, path: x.csv, score: retrieval, templates: imagenet}",
         "templates: not for the source pairs, but for digits, glyphs, glyph_colors, folder, torchvision",
     ),
+    (
+        "{source: pairs, path: x.csv, score: retrieval, metric: mean_per_class}",
+        "metric: not for the source pairs, but for digits, ",
+    ),
+    ("{source: digits, metric: mean}", "metric: unknown value 'mean'; allowed: top1, mean_per_class"),
+    ("{source: webdataset}", "path: missing: the source webdataset needs one"),
+    ("{source: folder, path: x, config: a}", "config: not for the source folder, but for huggingface; remov"),
+    (
+        "{source: webdataset, path: x, label_column: a}",
+        "label_column: not for the source webdataset, but for",
+    ),
+    ("{source: huggingface}", "path: the source huggingface needs a path on disk, or a dataset on the hub;"),
+    (
+        "{source: huggingface, path: x, dataset: a/b}",
+        "path: the source huggingface needs a path on disk, or ",
+    ),
+    ("{source: huggingface, path: x, download: true}", "download: what lies at a path is not fetched; remov"),
+    (
+        "{source: folder, path: x, class_subset: true, score: knn}",
+        "class_subset: knn asks for the set's own classes alone, however many there are; remove it",
+    ),
 ]
 
 
@@ -150,3 +180,25 @@ def test_what_does_not_belong_together_is_told_in_one_line(written: str, message
 def test_pairs_are_no_task() -> None:
     with pytest.raises(SpaceError, match=r"data\.id\.source: unknown value 'pairs'; allowed: digits, "):
         load_space(SHIPPED, ["data.id={source: pairs, path: x.csv}"])
+
+
+def test_a_subset_of_classes_is_for_shifted_sets_and_for_a_classifier() -> None:
+    load_space(SHIPPED, ["data.ood.0={source: folder, path: imagenet-r, class_subset: true}"])
+    probe = Probe(source="folder", path="imagenet-r", score="head", class_subset=True)
+    assert Probe(**probe.dump()) == probe
+    with pytest.raises(
+        SpaceError, match=r"ood\.0\.class_subset: not for the source digits, but for folder, "
+    ):
+        load_space(SHIPPED, ["data.ood.0={source: digits, class_subset: true}"])
+
+
+def test_the_task_is_no_subset_of_itself() -> None:
+    with pytest.raises(SpaceError, match=r"data\.id\.class_subset: the task has the classes that its data"):
+        load_space(SHIPPED, ["data.id={source: folder, path: x, class_subset: true}"])
+
+
+def test_a_tracker_is_given_the_accuracies_that_are_means_per_class() -> None:
+    assert "data.mean_per_class" not in load_space(SHIPPED).flat()
+    space = load_space(SHIPPED, ["data.id.metric=mean_per_class", "data.probes.0.metric=mean_per_class"])
+    label = space.data.probes[0].label
+    assert space.flat()["data.mean_per_class"] == f"id_accuracy,probe/{label}"

@@ -1,11 +1,22 @@
 import math
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from torch import Generator
 
-from trainables.measures import by_member, out_of_distribution, retention, top1
+from trainables.data import ImageSet
+from trainables.measures import (
+    accuracy,
+    by_member,
+    mean_per_class,
+    out_of_distribution,
+    retention,
+    top1,
+)
 
 
 def test_top1_is_scikit_learns_accuracy() -> None:
@@ -16,11 +27,43 @@ def test_top1_is_scikit_learns_accuracy() -> None:
     assert top1(logits, labels) == pytest.approx(expected)
 
 
+def test_the_mean_per_class_is_scikit_learns_balanced_accuracy() -> None:
+    """Of classes of very different sizes; class 2 does not occur, but is answered."""
+    generator = Generator().manual_seed(0)
+    logits = torch.randn(3, 60, 4, generator=generator)
+    labels = torch.tensor([0] * 40 + [1] * 15 + [3] * 5)
+    answers = logits.argmax(dim=2)
+    assert (answers == 2).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn's, that an answer is no label
+        expected = [100 * balanced_accuracy_score(labels, answers[k]) for k in range(3)]
+    assert mean_per_class(logits, labels) == pytest.approx(expected)
+    assert mean_per_class(logits, labels) != pytest.approx(top1(logits, labels))
+
+
+@pytest.mark.parametrize(
+    ("metric", "oracle"), [("top1", accuracy_score), ("mean_per_class", balanced_accuracy_score)]
+)
+def test_answers_are_counted_among_the_possible_ones(metric: str, oracle: Callable[..., float]) -> None:
+    """As ImageNet-R's authors do: ``output[:, subset]``."""
+    generator = Generator().manual_seed(1)
+    logits = torch.randn(2, 30, 9, generator=generator)
+    subset, local = [7, 1, 4], torch.tensor([0] * 17 + [1] * 9 + [2] * 4)
+    images = ImageSet(torch.zeros(30, 3, 1, 1), local, metric).placed(subset)
+    assert images.labels.tolist() == [subset[label] for label in local]
+    expected = [100 * oracle(local, logits[k][:, subset].argmax(dim=1)) for k in range(2)]
+    assert accuracy(logits, images) == pytest.approx(expected)
+    assert accuracy(logits, images) != pytest.approx(accuracy(logits, replace(images, answers=None)))
+
+
+@pytest.mark.parametrize("measure", [top1, mean_per_class])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_top1_is_nan_only_for_the_member_whose_logits_are_not_finite(value: float) -> None:
+def test_an_accuracy_is_nan_only_for_the_member_whose_logits_are_not_finite(
+    measure: Callable[..., list[float]], value: float
+) -> None:
     logits = torch.eye(4).repeat(3, 1, 1)
     logits[1, 2, 3] = value
-    first, second, third = top1(logits, torch.arange(4))
+    first, second, third = measure(logits, torch.arange(4))
     assert (first, third) == (100, 100)
     assert math.isnan(second)
 

@@ -1,5 +1,6 @@
 """A problem from a space's sections, and everything that keeps it from being opened."""
 
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,54 @@ def test_a_shifted_set_has_the_order_of_the_task(good: dict[str, Any]) -> None:
     assert str(refusal({**good, "id": one, "ood": [two]})).split("\n") == [
         "data.ood.0.source: the classes are not those of data.id, which has 2: their order differs",
     ]
+
+
+def test_classes_of_a_set_that_numbers_them_otherwise_are_found_by_name(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    """Shards number their classes as they like."""
+    shard, picture = tmp_path / "shards" / "0.tar", next((tmp_path / "drawn" / "dog").iterdir())
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as tar:
+        tar.add(picture, "a.png")
+        (tmp_path / "0").write_text("0")
+        tar.add(tmp_path / "0", "a.cls")
+    (shard.parent / "classnames.txt").write_text("dog\ncat\n")
+    shards = {"source": "webdataset", "path": str(shard.parent), "name": "shards"}
+    problem = open_problem(space_of({**good, "ood": [shards]}))
+    assert problem.ood["shards"].labels.tolist() == [problem.task.classes.index("dog")]
+
+
+def test_a_shifted_set_may_have_some_of_the_classes_if_it_says_so(tmp_path: Path) -> None:
+    """Its pictures are of those classes of the task, which are the only possible answers."""
+    task = {"source": "folder", "path": draw(tmp_path / "task", ("ant", "bee", "cat", "dog"))}
+    some = {"source": "folder", "path": draw(tmp_path / "some", ("bee", "dog"), 2), "name": "some"}
+    data = {"id": task, "ood": [some], "probes": [{**task, "score": "knn", "k": 3}]}
+    assert str(refusal(data)) == (
+        "data.ood.0.source: the classes are not those of data.id, which has 4: ant, cat are missing; with "
+        "class_subset: true answers are among the others only"
+    )
+    images = open_problem(space_of({**data, "ood": [some | {"class_subset": True}]})).ood["some"]
+    assert images.labels.tolist() == [1, 1, 3, 3]
+    assert images.answers is not None and images.answers.tolist() == [1, 3]
+    odd = {"source": "folder", "path": draw(tmp_path / "odd", ("bee", "cow"), 1), "class_subset": True}
+    assert str(refusal({**data, "ood": [odd]})).endswith("which has 4: cow differ")
+    whole = {**task, "name": "whole", "class_subset": True}
+    said = "data.ood.0.class_subset: the set names all 4 classes; remove it"
+    assert str(refusal({**data, "ood": [whole]})) == said
+
+
+def test_imagenets_classes_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    """open_clip's list calls n03773504 and n04008634 missile; n02088364 is no neighbour of theirs."""
+    both = {"classes": "imagenet", "source": "folder"}
+    ids = ("n02088364", "n03773504", "n04008634")
+    task = {**both, "path": draw(tmp_path / "task", ids)}
+    some = {**both, "path": draw(tmp_path / "some", ids[::2], 1), "name": "some", "class_subset": True}
+    problem = open_problem(
+        space_of({"id": task, "ood": [some], "probes": [{**task, "score": "knn", "k": 3}]})
+    )
+    assert problem.task.classes == ("Beagle", "missile", "missile")
+    assert problem.ood["some"].labels.tolist() == [0, 2]
 
 
 def test_a_probe_that_the_model_cannot_be_asked_is_named(good: dict[str, Any]) -> None:

@@ -5,14 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from sklearn.metrics import recall_score
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables import Problem, Training, measure_reference
+from trainables.data import ImageSet
 from trainables.measures import Metrics
 from trainables.methods import METHODS
 from trainables.methods.block_method import BlockMethod
 from trainables.prefix import Prefix
+from trainables.probes import ZeroShotProbe
 from trainables.training import learning_rate_share
 
 MakeSpace = Callable[..., dict[str, Any]]
@@ -273,6 +276,35 @@ def test_the_pre_trained_model_is_the_reference(problem: Problem, make_space: Ma
     assert training.epochs == 0
     assert {**training.validate()[0], **training.test()[0]} == reference == problem.reference
     assert reference["forgetting"] == reference["test/forgetting"] == reference["active_blocks"] == 0
+
+
+def test_every_accuracy_goes_by_the_metric_of_its_set(problem: Problem, make_space: MakeSpace) -> None:
+    """Against scikit-learn on the logits; the first class has eight pictures of ten, the second none."""
+    rows = torch.tensor([0, 3, 6, 9, 0, 3, 6, 9, 2, 5])
+
+    def uneven(images: ImageSet) -> ImageSet:
+        return replace(images.chosen(rows), metric="mean_per_class")
+
+    task = replace(problem.task, val=uneven(problem.task.val), test=uneven(problem.task.test))
+    probe = ZeroShotProbe("shapes", task, problem.prompts)
+    changed = replace(problem, task=task, ood={"noisy": uneven(problem.ood["noisy"])}, probes=(probe,))
+    found = measure_reference(changed, make_space())
+    learner = Training(changed, [make_space("zero_shot")]).learner
+    encoder = learner.encoder()
+    for name, images in (
+        ("id_accuracy", task.val),
+        ("test/id_accuracy", task.test),
+        ("test/ood/noisy", changed.ood["noisy"]),
+        ("probe/shapes", task.val),
+        ("test/probe/shapes", task.test),
+    ):
+        logits = learner.objective.logits(encoder.images(images), encoder)[0]
+        answers = logits.argmax(dim=1)
+        if "probe" in name:
+            answers = probe.logits(encoder, images)[0].argmax(dim=1)
+        # scikit-learn's mean is over the classes that occur.
+        expected = 100 * recall_score(images.labels, answers, labels=[0, 2], average="macro")
+        assert found[name] == pytest.approx(expected), name
 
 
 def test_what_is_reported(problem: Problem, make_space: MakeSpace) -> None:

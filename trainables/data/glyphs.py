@@ -12,14 +12,14 @@ _SPLITS = {"train": (1040, 7001), "val": (390, 7002), "test": (780, 7003)}  # im
 
 def glyphs(image_size: int) -> Task:
     """Which letter is printed: 26 classes, in fonts that tiny-clip has never been shown."""
-    splits = {name: ImageSet(drawn.pixels, drawn.symbols) for name, drawn in _drawn(image_size).items()}
-    return Task(LETTERS, ("the letter {}", "a picture of the letter {}"), **splits)
+    splits = [ImageSet(drawn.pixels, drawn.symbols) for drawn in _drawn(image_size).values()]
+    return Task(LETTERS, ("the letter {}", "a picture of the letter {}"), *splits)
 
 
 def glyph_colors(image_size: int) -> Task:
     """Which colour a letter is printed in: 8 classes, on dark backgrounds."""
-    splits = {name: ImageSet(drawn.pixels, drawn.inks) for name, drawn in _drawn(image_size).items()}
-    return Task(tuple(INKS), ("a {} letter", "a picture of a {} letter"), **splits)
+    splits = [ImageSet(drawn.pixels, drawn.inks) for drawn in _drawn(image_size).values()]
+    return Task(tuple(INKS), ("a {} letter", "a picture of a {} letter"), *splits)
 
 
 @cache

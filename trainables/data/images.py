@@ -1,7 +1,7 @@
 """Labelled pictures, in memory or read when they are asked for, and a task made of three splits of them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -28,17 +28,22 @@ class ImageSet:
     Attributes:
         pixels: (N, 3, H, W), uint8; indexed by rows it gives those pictures, whether a tensor or not.
         labels: (N,), int64, indices into the class names of the task.
+        metric: how answers are counted, a name in `measures.METRICS`.
+        answers: (A,), int64, rising: the only labels that are possible answers; None where all are.
     """
 
     pixels: Tensor | Pixels
     labels: Tensor
+    metric: str = "top1"
+    answers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: str) -> "ImageSet":
         """The same images on a device."""
-        return ImageSet(self.pixels.to(device), self.labels.to(device))
+        answers = None if self.answers is None else self.answers.to(device)
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device), answers=answers)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Give the pixels in order, ``size`` pictures at a time; the last batch may be smaller."""
@@ -51,7 +56,16 @@ class ImageSet:
 
     def chosen(self, rows: Tensor) -> "ImageSet":
         """Give the images of rows (n,), int64, read into memory."""
-        return ImageSet(self.pixels[rows], self.labels[rows])
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows])
+
+    def placed(self, places: Sequence[int]) -> "ImageSet":
+        """The same images as some classes of a larger task, whose other classes are no possible answers.
+
+        Args:
+            places: label in the larger task of each label here.
+        """
+        there = torch.tensor(places, device=self.labels.device)
+        return replace(self, labels=there[self.labels], answers=there.sort().values)
 
 
 def no_images(size: int) -> ImageSet:
@@ -69,6 +83,7 @@ class Task:
         train: the split to learn from; like the others, it is empty if it was not asked for.
         val: the split to choose by.
         test: the split to report on.
+        ids: the data set's own name of each class, such as its folder; what `classes` are by default.
     """
 
     classes: tuple[str, ...]
@@ -76,6 +91,7 @@ class Task:
     train: ImageSet
     val: ImageSet
     test: ImageSet
+    ids: tuple[str, ...] = field(default=(), kw_only=True)
 
     def to(self, device: str) -> "Task":
         """The same task with its images on a device."""

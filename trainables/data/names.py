@@ -9,6 +9,7 @@ from typing import Any
 
 from trainables.data.known_sets import KNOWN_SETS, KnownSet
 from trainables.data.listing import is_writable
+from trainables.data.matching import imagenet_names
 from trainables.errors import MissingError, ProblemError
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
@@ -48,6 +49,9 @@ def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...
     asked = source["classes"]
     if asked is None:
         return _usual_names(_known(source), own)
+    # Folders called by ImageNet's ids say themselves which of its classes they are, all or some.
+    if asked == "imagenet" and (by_id := imagenet_names(own)):
+        return by_id
     names = _asked_names(asked)
     if len(names) != len(own):
         some = ", ".join(own[:3]) + (", ..." if len(own) > 3 else "")

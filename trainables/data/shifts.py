@@ -140,7 +140,7 @@ def shifted(images: ImageSet, shift: str | None, severity: int | None) -> ImageS
     """
     if shift is None or len(images) == 0:
         return images
-    changed = ImageSet(ShiftedPixels(images.pixels, shift, severity or 1), images.labels)
+    changed = replace(images, pixels=ShiftedPixels(images.pixels, shift, severity or 1))
     if isinstance(images.pixels, Tensor):
         return replace(changed, pixels=torch.cat(list(changed.batches(_AT_ONCE))))
     return changed

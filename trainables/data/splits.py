@@ -10,6 +10,13 @@ from trainables.errors import ProblemError
 
 SPLITS = ("train", "val", "test")
 USUAL_SHARES = (0.6, 0.2, 0.2)
+SPELLINGS = {
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""What data sets call their splits: the words that Hugging Face's `datasets` knows."""
+
 _HELD_OUT = 0.1  # share of the train pictures that become val where a set has none
 
 Rows = NDArray[np.int64]

@@ -1,6 +1,7 @@
 """From a source section of the space to a task."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import torch
@@ -8,13 +9,15 @@ import torch
 from trainables.data.digits import digits
 from trainables.data.folder import open_folder
 from trainables.data.glyphs import glyph_colors, glyphs
+from trainables.data.huggingface import open_huggingface
 from trainables.data.images import ImageSet, Task, no_images
-from trainables.data.names import class_names, sentences
+from trainables.data.names import USUAL_TEMPLATES, class_names, sentences
 from trainables.data.pictures import Listed, warn_of_inkless
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
 from trainables.data.torchvision_sets import open_torchvision
+from trainables.data.webdataset import open_webdataset
 from trainables.errors import ProblemError
 
 Source = Mapping[str, Any]
@@ -47,8 +50,21 @@ class OpenedSet(Protocol):
         """The pictures of one of them."""
 
 
-OPENED: dict[str, Callable[[Source], OpenedSet]] = {"folder": open_folder, "torchvision": open_torchvision}
+OPENED: dict[str, Callable[[Source], OpenedSet]] = {
+    "folder": open_folder,
+    "torchvision": open_torchvision,
+    "huggingface": open_huggingface,
+    "webdataset": open_webdataset,
+}
 """Data that lie on disk."""
+
+_SHARES_INSTEAD = "give split, the shares by which a set with one split is cut"
+_WHOLE_INSTEAD = {
+    "folder": "give the path of one folder of class folders, which is split by shares",
+    "torchvision": "use another data set",
+    "huggingface": _SHARES_INSTEAD,
+    "webdataset": _SHARES_INSTEAD,
+}
 
 SOURCES = (*SHIPPED, *OPENED)
 
@@ -69,11 +85,11 @@ def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[s
     kind = source["source"]
     load = _shipped if kind in SHIPPED else _opened
     task = load(source, preprocessing, splits)
-    return Task(
-        task.classes,
-        task.templates,
-        *(shifted(getattr(task, name), source["shift"], source["severity"]) for name in SPLITS),
-    )
+
+    def finished(images: ImageSet) -> ImageSet:
+        return replace(shifted(images, source["shift"], source["severity"]), metric=source["metric"])
+
+    return replace(task, train=finished(task.train), val=finished(task.val), test=finished(task.test))
 
 
 def _shipped(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
@@ -87,7 +103,7 @@ def _shipped(source: Source, preprocessing: Preprocessing, splits: Collection[st
         return images if len(rows) == len(images) else images.chosen(torch.from_numpy(rows))
 
     names, templates = class_names(source, whole.classes), sentences(source, whole.templates)
-    return Task(names, templates, *map(chosen, SPLITS))
+    return Task(names, templates, *map(chosen, SPLITS), ids=whole.classes)
 
 
 def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
@@ -98,9 +114,10 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
     if missing := [name for name in splits if name not in takes]:
         raise ProblemError(
             f"path: {found.where} has only the splits {', '.join(found.own)}, and {missing[0]} is needed; "
-            "add it, or give the path of one folder of class folders, which is split by shares"
+            f"add it, or {_WHOLE_INSTEAD[source['source']]}"
         )
-    names, templates = class_names(source, found.classes), sentences(source)
+    names = class_names(source, found.classes)
+    templates = sentences(source, getattr(found, "templates", USUAL_TEMPLATES))
     inkless: list[str] = []
 
     def read(name: str) -> ImageSet:
@@ -112,6 +129,6 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         listed = listed.chosen(limited(listed.labels, source["limit"], source["seed"]))
         return listed.read(preprocessing, inkless)
 
-    task = Task(names, templates, *map(read, SPLITS))
+    task = Task(names, templates, *map(read, SPLITS), ids=found.classes)
     warn_of_inkless(inkless, found.where)
     return task

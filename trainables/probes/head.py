@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task, load_task
+from trainables.data.matching import places_in_head
 from trainables.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
@@ -27,18 +29,24 @@ class HeadProbe(ClassificationProbe):
 
     @classmethod
     def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
-        """The probe with the data of a resolved source, whose classes must be those of the classifier."""
+        """The probe with the data of a resolved source.
+
+        Raises:
+            ProblemError: its classes are not those of the classifier, nor a ``class_subset`` of them.
+        """
         if backbone.classifier is None:
             raise ProblemError("score: 'head' needs a model with a classifier of its own; take knn or linear")
         task = load_task(source, backbone.preprocessing, ("val", "test"))
         probe = cls(name, task, backbone.classifier)
-        outputs = probe._classifier(torch.zeros(1, backbone.feature_size)).shape[1]
-        if outputs != len(task.classes):
-            raise ProblemError(
-                f"score: 'head' needs the classes that the model was pre-trained on: its classifier has "
-                f"{outputs} outputs, the data {len(task.classes)} classes; take knn or linear"
-            )
+        places = places_in_head(task, probe.outputs(backbone.feature_size), source["class_subset"])
+        if places is not None:
+            probe.task = replace(task, val=task.val.placed(places), test=task.test.placed(places))
         return probe
+
+    def outputs(self, features: int) -> int:
+        """How many classes the classifier has, given the size of its features."""
+        logits: Tensor = self._classifier(torch.zeros(1, features))
+        return logits.shape[1]
 
     def to(self, device: str) -> Self:
         """The same probe with its images and classifier on a device."""

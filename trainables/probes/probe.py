@@ -10,7 +10,7 @@ from torch import Tensor
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task
 from trainables.encoder import Encoder
-from trainables.measures import Split, top1
+from trainables.measures import Split, accuracy
 
 
 class Probe(ABC):
@@ -41,7 +41,7 @@ class Probe(ABC):
 
 
 class ClassificationProbe(Probe):
-    """Top-1 accuracy on a task; kinds of probes differ in where their logits come from."""
+    """Accuracy on a task, by its metric; kinds of probes differ in where their logits come from."""
 
     def __init__(self, name: str, task: Task) -> None:
         self.name = name
@@ -54,9 +54,9 @@ class ClassificationProbe(Probe):
         return moved
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
-        """Top-1 accuracy of each of the encoder's models in percent."""
+        """Accuracy of each of the encoder's models in percent."""
         images = self.task.val if split == "val" else self.task.test
-        return top1(self.logits(encoder, images), images.labels)
+        return accuracy(self.logits(encoder, images), images)
 
     @abstractmethod
     def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:

@@ -25,6 +25,12 @@ def test_front_then_baselines_then_pre_trained(whole: SweepRecord) -> None:
     assert places == sorted(places)
 
 
+def test_accuracies_that_are_means_per_class_are_named(whole: SweepRecord) -> None:
+    pets = replace(whole, space={**whole.space, "data.mean_per_class": "id_accuracy,ood/pets"})
+    assert "mean per class, not top-1: id_accuracy, ood/pets" in printed(pets)
+    assert "mean per class" not in printed(whole)
+
+
 def test_the_knee_is_marked_once(whole: SweepRecord) -> None:
     chosen = recommended(whole)
     assert chosen is not None

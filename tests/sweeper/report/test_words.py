@@ -3,6 +3,8 @@ from dataclasses import replace
 
 from sweeper.report import words
 from sweeper.report.confidence import Interval
+from sweeper.report.page import page
+from sweeper.report.plots import front_plot
 from sweeper.study.records import SweepRecord
 
 
@@ -41,6 +43,16 @@ def test_figures_have_no_negative_zero_and_no_nan() -> None:
     assert words.figure(-0.001) == "0.00"
     assert words.figure(-1.005) in ("-1.00", "-1.01")
     assert words.figure(math.nan) == words.figure(None) == words.UNKNOWN
+
+
+def test_an_accuracy_that_is_no_top1_says_so(whole: SweepRecord) -> None:
+    assert words.per_class(whole, "id_accuracy") == "" and words.means_per_class(whole) == []
+    pets = replace(whole, space={**whole.space, "data.mean_per_class": "id_accuracy,probe/pets"})
+    assert words.means_per_class(pets) == ["id_accuracy", "probe/pets"]
+    assert words.per_class(pets, "id_accuracy") == ", mean per class"
+    assert words.per_class(pets, "probe/letters") == ""
+    assert "ID accuracy (%, mean per class)" in front_plot(pets).to_json()
+    assert "mean per class" in page(pets) and "mean per class" not in page(whole)
 
 
 def test_counts(whole: SweepRecord, under_way: SweepRecord) -> None:

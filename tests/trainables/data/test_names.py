@@ -34,6 +34,15 @@ def test_class_names_are_the_sets_own_or_those_asked_for(tmp_path: Path, make_so
         assert imagenet == tuple(IMAGENET_CLASSNAMES)
 
 
+def test_folders_called_by_imagenets_ids_are_named_by_them(make_source: MakeSource) -> None:
+    """All or some, wherever they stand; timm's descriptions begin with the same animals."""
+    source, ids = make_source("digits", classes="imagenet"), ("n02084071", "n02123045", "n01440764")
+    assert class_names(source, ids[1:]) == ("tabby cat", "tench")
+    assert class_names(source, sorted(ImageNetInfo().label_names())) == tuple(IMAGENET_CLASSNAMES)
+    with pytest.raises(ProblemError, match="classes: 1000 names are given for the 3 classes n02084071, "):
+        class_names(source, ids)  # a dog, but none of the 1,000
+
+
 def test_class_names_that_cannot_be_had_are_told(tmp_path: Path, make_source: MakeSource) -> None:
     with pytest.raises(
         ProblemError, match=r"classes: 1000 names are given for the 4 classes a, b, c, \.\.\.$"
