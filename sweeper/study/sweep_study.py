@@ -201,8 +201,7 @@ class SweepStudy:
         name = _study_names(self.name)[role]
         sampler = make_sampler(self.space, number, self.blocks) if role == "trial" else None
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
-        study_id = self._storage.get_study_id_from_name(name)
-        trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        trial = optuna.Trial(study, self._trial_id(name, number))
         if role == "baseline":
             label = trial.suggest_categorical(LABEL, [run.label for run in self.space.baseline_runs])
             job = Job(f"baseline-{label}", self.space.for_baseline(label))
@@ -214,6 +213,10 @@ class SweepStudy:
             job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
+
+    def _trial_id(self, study: str, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(study)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def tell(self, report: Report) -> None:
         """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
@@ -236,7 +239,9 @@ class SweepStudy:
         study = self._studies[cast(Role, report["key"].split("-")[0])]
         if report["state"] == "complete":
             excess = self.space.budget.excess(int(report["metrics"]["active_blocks"]), self.budget)
-            trial.set_constraint("budget", excess)
+            # As optuna-dashboard reads it too. `Trial.set_constraint` would be a second constraint beside it.
+            trial_id = self._trial_id(study.study_name, trial.number)
+            self._storage.set_trial_system_attr(trial_id, "constraints", [excess])
             values = [report["metrics"]["id_accuracy"], report["metrics"]["forgetting"]]
             study.tell(trial.number, values[: len(study.directions)])
         else:
