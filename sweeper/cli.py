@@ -71,7 +71,7 @@ def run(
     from sweeper.driver import runner
 
     with _resumable(loaded.sweep):
-        outcome = runner.start(loaded, results, _around(address, storage))
+        outcome = runner.start(loaded, results, _around(address, storage, space))
     _tell(outcome)
 
 
@@ -249,11 +249,11 @@ def _sweeps(storage: str | None, server: str | None) -> "Local | Remote":
     return Local(storage)
 
 
-def _around(address: str | None, storage: str | None) -> "Surroundings":
+def _around(address: str | None, storage: str | None, source: Path | None = None) -> "Surroundings":
     from sweeper.driver.cluster import whereabouts
     from sweeper.driver.runner import Surroundings
 
-    return Surroundings(whereabouts(address), storage, console)
+    return Surroundings(whereabouts(address), storage, console, source)
 
 
 @contextmanager
@@ -273,7 +273,9 @@ def _tell(outcome: "Outcome") -> None:
     show(front_table(outcome.record))
     if outcome.reproduce:
         say(f"recommended: train it again with\n  {outcome.reproduce}")
-    say(f"report: {outcome.page}", "compare the trials in MLflow: python -m sweeper ui")
+    if outcome.page:
+        say(f"report: {outcome.page}")
+    say("compare the trials in MLflow: python -m sweeper ui")
     if not any(trial.state == "complete" for trial in outcome.record.trials):
         say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)

@@ -7,7 +7,7 @@ from pathlib import Path
 from search_spaces import Space
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
-from sweeper.study.front import on_front, recommended
+from sweeper.study.front import recommended
 from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy, open_study
@@ -36,7 +36,7 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
     """
     _refuse_used(to)
     folder = SweepFolder(name)
-    study = open_study(name, folder.storage(storage))
+    study = open_study(folder, folder.storage(storage))
     record = study.record()
     chosen = choose(record, trial)
     space = space_of(study.space, record, chosen)
@@ -96,18 +96,17 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
     return Trained(training, resolved["model"], run.metrics)
 
 
-def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> dict[str, Path]:
-    """Writes what every trial of the front has learned; folders, by their place among the artifacts."""
-    written = {}
-    record = study.record()
-    for run in on_front(record):
-        to = folder.path / "adapters" / run.key
-        to.mkdir(parents=True, exist_ok=True)
-        space = space_of(study.space, record, run)
-        place = folder.trial(run.key, study.results)
-        FORMATS["adapter"](restored(problem, space, place, run), to)
-        written[f"adapters/{run.key}"] = to
-    return written
+def write_adapter(study: SweepStudy, problem: Problem, folder: SweepFolder, run: TrialRecord) -> Path:
+    """Writes what a trial of the front has learned into the sweep's folder.
+
+    Returns:
+        The folder of the adapter.
+    """
+    to = folder.path / "adapters" / run.key
+    to.mkdir(parents=True, exist_ok=True)
+    space = space_of(study.space, study.record(), run)
+    FORMATS["adapter"](restored(problem, space, folder.trial(run.key, study.results), run), to)
+    return to
 
 
 def _without_tests(space: dict[str, object]) -> Problem:

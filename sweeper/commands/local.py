@@ -24,8 +24,12 @@ class Local:
 
     def show_all(self) -> None:
         """A line a sweep: of all in the storage if it is named, else of those in this working directory."""
-        there = SweepStudy.names(open_storage(self._storage, Path())) if self._storage else names()
-        for name in there:
+        if self._storage:
+            storage = open_storage(self._storage, Path())
+            for name in SweepStudy.names(storage):
+                say(sweep_line(SweepStudy(name, storage).record()))
+            return
+        for name in names():
             try:
                 say(sweep_line(self._open(name).record()))
             except UserError as error:
@@ -45,4 +49,5 @@ class Local:
         say(f"report: {outcome.page}")
 
     def _open(self, name: str) -> SweepStudy:
-        return open_study(name, SweepFolder(name).storage(self._storage))
+        folder = SweepFolder(name)
+        return open_study(folder, folder.storage(self._storage))

@@ -54,7 +54,8 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
     parsed = parse_url(url)
     patience = Patience(shown(url), waiting)
     try:
-        return PatientStorage(patience.outlast(lambda again: _open(parsed)), patience)
+        database = patience.outlast(lambda again: _open(parsed))
+        return PatientStorage(database, patience)  # type: ignore[abstract]  # completed below
     except (SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
@@ -138,7 +139,7 @@ def _patient(name: str) -> Callable[..., Any]:
 for _name in (name for name in vars(BaseStorage) if not name.startswith("_")):
     if _name not in vars(PatientStorage):
         setattr(PatientStorage, _name, _patient(_name))
-update_abstractmethods(PatientStorage)
+update_abstractmethods(PatientStorage)  # type: ignore[type-abstract]
 
 
 def _content(trial: FrozenTrial) -> tuple[Any, ...]:
