@@ -34,7 +34,8 @@ from sweeper.report import write_report
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy, open_study
-from sweeper.tracking.tracker import End, Tracker, tracking_uri
+from sweeper.tracking.runs import tracking_uri
+from sweeper.tracking.tracker import End, Tracker
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 SAMPLERS = ("random", "tpe", "budget")

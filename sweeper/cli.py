@@ -161,25 +161,34 @@ def report(name: Name, storage: Storage = None, server: Server = None) -> None:
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option(help="the folder to write; not there yet, or empty")],
+    to: Annotated[Path | None, typer.Option(help="the folder to write; not there yet, or empty")] = None,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
             "--format",
             help="peft: its LoRA format; merged: the whole model for timm or open_clip; adapter: what was "
             "trained, for every method",
         ),
-    ],
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="make it a version of this registered model of MLflow")
+    ] = None,
     trial: Annotated[
         str | None, typer.Option(help="a trial's number or a baseline's label; else the recommended one")
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """Take a trained model away."""
-    from sweeper.export import export as write
+    """Take a trained model away: into a folder, into MLflow's registry, or both."""
+    if (to is None) != (form is None) or not (to or register):
+        raise UserError("give --to and --format for a folder, --register for MLflow's registry, or all three")
+    from sweeper import export
 
-    chosen = write(name, trial, to, form, storage)
-    say(f"exported {chosen.key} as {form}: {to}")
+    if to and form:
+        chosen = export.export(name, trial, to, form, storage)
+        say(f"exported {chosen.key} as {form}: {to}")
+    if register:
+        chosen, version = export.register(name, trial, register, storage)
+        say(f"registered {chosen.key} as version {version} of {register}")
 
 
 @app.command()
@@ -203,7 +212,7 @@ def ui(
     port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
 ) -> None:
     """Open the MLflow UI on the sweeps of this working directory."""
-    from sweeper.tracking.tracker import tracking_uri
+    from sweeper.tracking.runs import tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):

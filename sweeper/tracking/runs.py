@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from sweeper.errors import UserError
+from sweeper.storage.optuna_storage import parse_url, shown
 from sweeper.storage.outages import Patience
 
 T = TypeVar("T")
@@ -22,6 +23,23 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 # MLflow takes 1000 entries in a batch, of which 100 parameters and 100 tags.
 _PARAMS, _METRICS = 100, 800
 _PAGE = 500
+_DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
+    return parse_url(uri).render_as_string(hide_password=False) if uri.startswith("postgres") else uri
+
+
+def server(uri: str) -> str:
+    """What a person reads, without a password."""
+    return f"MLflow at {shown(uri)}"
+
+
+def line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @dataclass(slots=True)

@@ -1,6 +1,5 @@
 """MLflow: one experiment a sweep name, one parent run a sweep, one nested run for all that is trained."""
 
-import os
 import tempfile
 import threading
 import time
@@ -9,24 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeper.errors import UserError
-from sweeper.storage.optuna_storage import parse_url, shown
 from sweeper.storage.outages import Patience
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.origin import origin
 from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end
-from sweeper.tracking.runs import SWEEP, Runs
+from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
 from sweeper.tracking.winner import log_winner
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 History = Callable[[str], Iterable[Mapping[str, float]]]
 _PAUSE = 60.0  # seconds before an MLflow that refuses is tried again
-
-
-def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    return parse_url(uri).render_as_string(hide_password=False) if uri.startswith("postgres") else uri
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Tracker:
         self, study: SweepStudy, history: History, say: Callable[[str], None], source: Path | None = None
     ) -> None:
         uri = tracking_uri()
-        self._server, self._say, self._history = f"MLflow at {shown(uri)}", say, history
+        self._server, self._say, self._history = server(uri), say, history
         self._space, self._name, self._origin = study.space, study.name, origin(source)
         self._record = study.record()
         self._end: End | None = None
@@ -163,7 +154,7 @@ class Tracker:
     def _refused(self, error: Exception, ending: bool) -> None:
         """All is looked up anew before the next try: a run, or all of them, may have been deleted."""
         news = self._tried.is_set() and not self._refusal and not ending and not self._given_up.is_set()
-        self._refusal = (str(error).strip() or type(error).__name__).splitlines()[0]
+        self._refusal = line(error)
         self._open, self._again_at = False, time.monotonic() + _PAUSE
         if news:
             self._say(

@@ -10,8 +10,11 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
+from sweeper.errors import UserError
+from sweeper.storage.outages import Patience
 from sweeper.study.records import TrialRecord
-from sweeper.tracking.runs import SWEEP, Runs
+from sweeper.study.sweep_study import SweepStudy
+from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
 
 _NAME = "winner"
 _NEEDED = ("mlflow", "numpy", "open_clip_torch", "pandas", "safetensors", "timm", "torch", "torchvision")
@@ -38,13 +41,26 @@ def log_winner(runs: Runs, trial: TrialRecord, adapter: Path) -> str:
     return str(model.model_id)
 
 
-def register(runs: Runs, model_id: str, name: str) -> str:
-    """Makes a kept model the next version of a registered one, which may be new; its version."""
-    if not runs.call(runs.client.search_registered_models, f"name = '{name}'"):
-        runs.call(runs.client.create_registered_model, name)
-    run_id = runs.known[SWEEP].run_id
-    version = runs.client.create_model_version(name, f"models:/{model_id}", run_id, model_id=model_id)
-    return str(version.version)
+def register_model(study: SweepStudy, trial: TrialRecord, adapter: Path, name: str) -> str:
+    """Makes a trial the next version of a registered model, which may be new; the number of the version.
+
+    Raises:
+        UserError: MLflow has no run of the sweep, is away or refuses.
+    """
+    uri = tracking_uri()
+    runs = Runs(study.space.sweep, study.identify(), study.predates_ids, uri, Patience(server(uri), None))
+    try:
+        runs.open()
+        if SWEEP not in runs.known:
+            raise UserError(f"it has no run of the sweep; `python -m sweeper resume {study.name}` writes it")
+        model_id = log_winner(runs, trial, adapter)
+        if not runs.call(runs.client.search_registered_models, f"name = '{name}'"):
+            runs.call(runs.client.create_registered_model, name)
+        run_id, source = runs.known[SWEEP].run_id, f"models:/{model_id}"
+        made = runs.client.create_model_version(name, source, run_id, model_id=model_id)
+    except Exception as error:
+        raise UserError(f"--register {name}: {server(uri)}: {line(error)}") from None
+    return str(made.version)
 
 
 def _save(adapter: Path, folder: Path) -> None:

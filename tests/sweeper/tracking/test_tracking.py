@@ -22,7 +22,8 @@ from search_spaces import load_space
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import Job, SweepStudy
-from sweeper.tracking.tracker import End, Tracker, tracking_uri
+from sweeper.tracking.runs import tracking_uri
+from sweeper.tracking.tracker import End, Tracker
 
 SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trials=4"])
 OVER_RATES = load_space(
