@@ -1,7 +1,6 @@
 """The winner, as MLflow's pyfunc loads it: code that is kept with the adapter, and no pickle."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,9 +23,10 @@ class Winner(PythonModel):
         self._card = read_card(folder / CARD_FILE)
         self._given = load_adapter(folder, open_backbone(self._card["model"]))
 
+    # MLflow would take types for its own schema of the input.
     @torch.no_grad()
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> pd.DataFrame:
-        """(N, C), the columns named by the classes."""
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+        """A frame (N, C), its columns named by the classes."""
         backbone, head = self._given.backbone, self._given.head
         assert head is not None  # every adapter has one
         features = backbone(torch.as_tensor(np.asarray(model_input)))

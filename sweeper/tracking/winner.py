@@ -1,6 +1,7 @@
 """The recommended trial as a model that MLflow keeps, and that can be registered."""
 
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
 
 _NAME = "winner"
 _NEEDED = ("mlflow", "numpy", "open_clip_torch", "pandas", "safetensors", "timm", "torch", "torchvision")
-_PIXELS = Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1), "pixels")])
+_PIXELS = Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))])
 
 
 def log_winner(runs: Runs, trial: TrialRecord, adapter: Path) -> str:
@@ -64,10 +65,12 @@ def register_model(study: SweepStudy, trial: TrialRecord, adapter: Path, name: s
 
 
 def _save(adapter: Path, folder: Path) -> None:
-    mlflow.pyfunc.save_model(
-        folder,
-        python_model=str(Path(__file__).with_name("served.py")),
-        artifacts={"adapter": str(adapter)},
-        signature=ModelSignature(inputs=_PIXELS),
-        pip_requirements=[f"{package}=={version(package)}" for package in _NEEDED],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it would like an example of a picture
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(Path(__file__).with_name("served.py")),
+            artifacts={"adapter": str(adapter)},
+            signature=ModelSignature(inputs=_PIXELS),
+            pip_requirements=[f"{package}=={version(package)}" for package in _NEEDED],
+        )
