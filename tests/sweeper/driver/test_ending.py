@@ -54,6 +54,7 @@ def test_each_step_fails_by_itself_and_in_one_line(broken: str, client: MlflowCl
     around = Surroundings(LOCAL, None, Console(file=screen, width=10_000))
     tracker = Tracker(study, lambda key: [], around.say)
     tracker.open()
+    tracker.flush()
     experiment = client.get_experiment_by_name(LONG)
     assert experiment is not None
     if broken == "report":
