@@ -79,7 +79,7 @@ class Tracker:
         self.sync(self._record)
         self._tried.wait()
         if self._refusal:
-            self._given_up.set()
+            self._give_up()
             raise UserError(
                 f"{self._server} refuses what a sweep writes: {self._refusal}; no trial has begun; mend it "
                 f"or set MLFLOW_TRACKING_URI, and go on by `python -m sweeper resume {self._space.sweep}`"
@@ -118,12 +118,18 @@ class Tracker:
             self.flush()
         except KeyboardInterrupt:
             self._refusal = self._refusal or "the wait for it was interrupted"
-        self._given_up.set()
+        self._give_up()
         if self._refusal:
             self._say(
                 f"{self._server} lacks some of the sweep: {self._refusal}; "
                 f"`python -m sweeper resume {self._space.sweep}` writes it"
             )
+
+    def _give_up(self) -> None:
+        """Ends the thread, also where it waits."""
+        self._given_up.set()
+        with self._changed:
+            self._changed.notify_all()
 
     def _waiting(self, sentence: str) -> None:
         self._tried.set()
@@ -132,9 +138,9 @@ class Tracker:
     def _work(self) -> None:
         while not self._given_up.is_set():
             with self._changed:
-                self._changed.wait_for(lambda: self._asked > self._done)
+                self._changed.wait_for(lambda: self._asked > self._done or self._given_up.is_set())
                 goal, record, end = self._asked, self._record, self._end
-            if end or time.monotonic() >= self._again_at:
+            if not self._given_up.is_set() and (end or time.monotonic() >= self._again_at):
                 self._try(record, end)
             with self._changed:
                 self._done = goal
