@@ -34,7 +34,8 @@ from sweeper.report import write_report
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy, open_study
-from sweeper.tracking.tracker import Tracker, tracking_uri
+from sweeper.tracking.runs import tracking_uri
+from sweeper.tracking.tracker import End, Tracker
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 SAMPLERS = ("random", "tpe", "budget")
@@ -126,12 +127,12 @@ def sweep(trials: int, storage: str | None) -> Found:
     with cluster(LOCAL):
         study = WatchedStudy.create(asked, BLOCKS, REFERENCE, 1, open_storage(storage, folder.journal))
         assert isinstance(study, WatchedStudy)
-        tracker = Tracker(asked, around.say)
-        tracker.flush()
+        tracker = Tracker(study, lambda key: [], around.say)
+        tracker.open()
         study.watch = Watch(writes)
         train(study, DoNothing, folder, tracker, around, check=lambda: None)
         start = time.perf_counter()
-        tracker.close(study.record(), "FINISHED", {})
+        tracker.close(study.record(), End("FINISHED"))
         lag = time.perf_counter() - start
     return study.watch.found(lag) | read_again(asked.sweep, storage)
 
@@ -172,7 +173,7 @@ def plain(trials: int) -> Found:
 def read_again(name: str, storage: str | None) -> Found:
     """Seconds of what `status` and `report` do, once Python has started; size of the page in bytes."""
     start = time.perf_counter()
-    record = open_study(name, storage).record()
+    record = open_study(SweepFolder(name), storage).record()
     sweep_line(record)
     opened = time.perf_counter()
     page = write_report(record, SweepFolder(name).report)

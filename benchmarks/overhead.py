@@ -71,7 +71,7 @@ _DRIVER: Sequence[tuple[Any, str, str]] = (
     (runner, "known_reference", "reference"),
     (runner, "choose_pack", "choosing the pack"),
     (Tracker, "__init__", "MLflow opens"),
-    (Tracker, "reconcile", "MLflow opens"),
+    (Tracker, "open", "MLflow opens"),
     (runner, "write_outcome", "report"),
     (runner, "front_adapters", "adapters of the front"),
     (Tracker, "close", "MLflow's last writes"),

@@ -9,6 +9,7 @@ from search_spaces.errors import SpaceError
 from search_spaces.load import load_space
 from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
 from search_spaces.model import Model
+from search_spaces.part import longer_name
 from search_spaces.search import Choices, Objectives, Range, Search
 from search_spaces.space import Space, json_schema, parse_space
 from search_spaces.suggest import grid, suggest
@@ -44,6 +45,7 @@ __all__ = [
     "grid",
     "json_schema",
     "load_space",
+    "longer_name",
     "parse_space",
     "suggest",
 ]

@@ -102,6 +102,14 @@ Scalar = Annotated[
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """A name that is fit for a file, an experiment and a metric."""
 
+_LONGEST_NAME = 64
+
+
+def longer_name(name: str, suffix: str) -> str:
+    """The name with ``-suffix``; what would be too long for a `Name` is cut off before it."""
+    return f"{name[: _LONGEST_NAME - len(suffix) - 1]}-{suffix}"
+
+
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
 """A seed that every random number generator takes."""
 

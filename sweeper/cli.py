@@ -3,13 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from search_spaces import SpaceError, json_schema, load_space
 from sweeper.commands import remote
@@ -25,12 +25,14 @@ from sweeper.commands.options import (
     Trials,
     console,
     say,
+    show,
 )
+from sweeper.commands.remote import Remote
 from sweeper.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from sweeper.commands.local import Local
+    from sweeper.driver.runner import Surroundings
     from sweeper.report.outcome import Outcome
 
 app = typer.Typer(
@@ -52,8 +54,6 @@ class Format(StrEnum):
 
 app.add_typer(remote.app)
 
-_WIDEST = 500  # characters of a table
-
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -68,7 +68,11 @@ def run(
 ) -> None:
     """Run a sweep to its end."""
     loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
-    _finish(loaded.sweep, address, storage, lambda runner, around: runner.start(loaded, results, around))
+    from sweeper.driver import runner
+
+    with _resumable(loaded.sweep):
+        outcome = runner.start(loaded, results, _around(address, storage, space))
+    _tell(outcome)
 
 
 @app.command()
@@ -81,8 +85,12 @@ def resume(
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
-        return remote.resume(name, trials, server)
-    _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, around))
+        return Remote(server).resume(name, trials)
+    from sweeper.driver import runner
+
+    with _resumable(name):
+        outcome = runner.resume(name, trials, _around(address, storage))
+    _tell(outcome)
 
 
 @app.command()
@@ -140,73 +148,52 @@ def schema() -> None:
 @app.command("list")
 def list_(storage: Storage = None, server: Server = None) -> None:
     """Show the sweeps in this working directory, or all of a storage."""
-    if server:
-        return remote.list_(server)
-    from sweeper.driver.progress import sweep_line
-    from sweeper.storage.folders import SweepFolder, names
-    from sweeper.storage.optuna_storage import open_storage
-    from sweeper.study.sweep_study import SweepStudy, open_study
-
-    for name in SweepStudy.names(open_storage(storage, Path())) if storage else names():
-        try:
-            say(sweep_line(open_study(name, SweepFolder(name).storage(storage)).record()))
-        except UserError as error:
-            say(f"{name}: {error}")
+    _sweeps(storage, server).show_all()
 
 
 @app.command()
 def status(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Show how far a sweep is and its front."""
-    if server:
-        return remote.status(name, server)
-    from sweeper.driver.progress import sweep_line, under_way
-    from sweeper.report import front_table
-    from sweeper.storage.folders import SweepFolder
-    from sweeper.study.sweep_study import open_study
-
-    record = open_study(name, SweepFolder(name).storage(storage)).record()
-    say(sweep_line(record))
-    if any(run.state == "running" for run in record.runs):
-        _show(under_way(record))
-    _show(front_table(record))
+    _sweeps(storage, server).show(name)
 
 
 @app.command()
 def report(name: Name, storage: Storage = None, server: Server = None) -> None:
     """Write a sweep's report again, also while it runs."""
-    if server:
-        return remote.report(name, server)
-    from sweeper.report.outcome import write_outcome
-    from sweeper.storage.folders import SweepFolder
-    from sweeper.study.sweep_study import open_study
-
-    folder = SweepFolder(name)
-    outcome = write_outcome(open_study(name, folder.storage(storage)), folder)
-    say(f"report: {outcome.page}")
+    _sweeps(storage, server).report(name)
 
 
 @app.command()
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option(help="the folder to write; not there yet, or empty")],
+    to: Annotated[Path | None, typer.Option(help="the folder to write; not there yet, or empty")] = None,
     form: Annotated[
-        Format,
+        Format | None,
         typer.Option(
             "--format",
             help="peft: its LoRA format; merged: the whole model for timm or open_clip; adapter: what was "
             "trained, for every method",
         ),
-    ],
+    ] = None,
+    register: Annotated[
+        str | None, typer.Option(metavar="NAME", help="make it a version of this registered model of MLflow")
+    ] = None,
     trial: Annotated[
         str | None, typer.Option(help="a trial's number or a baseline's label; else the recommended one")
     ] = None,
     storage: Storage = None,
 ) -> None:
-    """Take a trained model away."""
-    from sweeper.export import export as write
+    """Take a trained model away: into a folder, into MLflow's registry, or both."""
+    if (to is None) != (form is None) or not (to or register):
+        raise UserError("give --to and --format for a folder, --register for MLflow's registry, or all three")
+    from sweeper import export
 
-    chosen = write(name, trial, to, form, storage)
-    say(f"exported {chosen.key} as {form}: {to}")
+    if to and form:
+        chosen = export.export(name, trial, to, form, storage)
+        say(f"exported {chosen.key} as {form}: {to}")
+    if register:
+        chosen, version = export.register(name, trial, register, storage)
+        say(f"registered {chosen.key} as version {version} of {register}")
 
 
 @app.command()
@@ -221,7 +208,7 @@ def evaluate(
     loaded = load_space(space, set_)
     from sweeper.commands.evaluate import evaluation_table
 
-    _show(evaluation_table(path, loaded))
+    show(evaluation_table(path, loaded))
 
 
 @app.command()
@@ -230,7 +217,7 @@ def ui(
     port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
 ) -> None:
     """Open the MLflow UI on the sweeps of this working directory."""
-    from sweeper.tracking.tracker import tracking_uri
+    from sweeper.tracking.runs import tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):
@@ -261,33 +248,48 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
-def _show(table: "Table") -> None:
-    """Prints a table as wide as it is: cut to a narrow screen it would lose columns."""
-    whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
-    Console(width=max(whole, console.width)).print(table)
-
-
 def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:
     data = space["data"]
     sources = {key: [source | {"download": False} for source in data[key]] for key in ("ood", "probes")}
     return space | {"data": {**data, **sources, "id": data["id"] | {"download": False}}}
 
 
-def _finish(name: str, address: str | None, storage: str | None, go: Callable[..., "Outcome"]) -> None:
-    """Runs a sweep, then says what came out, or how to go on."""
-    from sweeper.driver import runner
-    from sweeper.driver.cluster import whereabouts
-    from sweeper.report import front_table
+def _sweeps(storage: str | None, server: str | None) -> "Local | Remote":
+    """What commands look at: the sweeps of a service, if one is named, or those that are kept here."""
+    if server:
+        return Remote(server)
+    from sweeper.commands.local import Local
 
+    return Local(storage)
+
+
+def _around(address: str | None, storage: str | None, source: Path | None = None) -> "Surroundings":
+    from sweeper.driver.cluster import whereabouts
+    from sweeper.driver.runner import Surroundings
+
+    return Surroundings(whereabouts(address), storage, console, source)
+
+
+@contextmanager
+def _resumable(name: str) -> Iterator[None]:
+    """Says how to go on with a sweep that is interrupted."""
     try:
-        outcome = go(runner, runner.Surroundings(whereabouts(address), storage, console))
+        yield
     except KeyboardInterrupt:
         say(f"\nstopped; go on with: python -m sweeper resume {name}")
         raise typer.Exit(INTERRUPTED) from None
-    _show(front_table(outcome.record))
+
+
+def _tell(outcome: "Outcome") -> None:
+    """Says what came out of a sweep, also by the exit status."""
+    from sweeper.report import front_table
+
+    show(front_table(outcome.record))
     if outcome.reproduce:
         say(f"recommended: train it again with\n  {outcome.reproduce}")
-    say(f"report: {outcome.page}", "compare the trials in MLflow: python -m sweeper ui")
+    if outcome.page:
+        say(f"report: {outcome.page}")
+    say("compare the trials in MLflow: python -m sweeper ui")
     if not any(trial.state == "complete" for trial in outcome.record.trials):
         say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)

@@ -7,10 +7,11 @@ from pathlib import Path
 from search_spaces import Space
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
-from sweeper.study.front import on_front, recommended
+from sweeper.study.front import recommended
 from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.tracking.winner import register_model
 from trainables import checkpoint
 from trainables.export import FORMATS, Trained
 from trainables.problem import Problem, open_problem
@@ -35,12 +36,7 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
         ProblemError: the model or the task's data cannot be had, or the format cannot hold the method.
     """
     _refuse_used(to)
-    folder = SweepFolder(name)
-    study = open_study(name, folder.storage(storage))
-    record = study.record()
-    chosen = choose(record, trial)
-    space = space_of(study.space, record, chosen)
-    trained = restored(_without_tests(space.dump()), space, folder.trial(chosen.key, study.results), chosen)
+    _, chosen, trained = _taken(name, trial, storage)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
@@ -49,6 +45,37 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
         FORMATS[form](trained, written)
         written.rename(to)
     return chosen
+
+
+def register(name: str, trial: str | None, model: str, storage: str | None) -> tuple[TrialRecord, str]:
+    """Makes a trained model a version of a registered model of MLflow.
+
+    Args:
+        name, trial, storage: as for `export`.
+        model: the name that it is registered under.
+
+    Returns:
+        The trial, and the number of the version.
+
+    Raises:
+        UserError: as `export`, or MLflow has no run of the sweep, is away or refuses.
+        ProblemError: the model or the task's data cannot be had.
+    """
+    study, chosen, trained = _taken(name, trial, storage)
+    with tempfile.TemporaryDirectory() as scratch:
+        FORMATS["adapter"](trained, Path(scratch))
+        return chosen, register_model(study, chosen, Path(scratch), model)
+
+
+def _taken(name: str, trial: str | None, storage: str | None) -> tuple[SweepStudy, TrialRecord, Trained]:
+    """The trial that is meant, as its training left it."""
+    folder = SweepFolder(name)
+    study = open_study(folder, folder.storage(storage))
+    record = study.record()
+    chosen = choose(record, trial)
+    space = space_of(study.space, record, chosen)
+    place = folder.trial(chosen.key, study.results)
+    return study, chosen, restored(_without_tests(space.dump()), space, place, chosen)
 
 
 def _refuse_used(to: Path) -> None:
@@ -96,18 +123,17 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
     return Trained(training, resolved["model"], run.metrics)
 
 
-def front_adapters(study: SweepStudy, problem: Problem, folder: SweepFolder) -> dict[str, Path]:
-    """Writes what every trial of the front has learned; folders, by their place among the artifacts."""
-    written = {}
-    record = study.record()
-    for run in on_front(record):
-        to = folder.path / "adapters" / run.key
-        to.mkdir(parents=True, exist_ok=True)
-        space = space_of(study.space, record, run)
-        place = folder.trial(run.key, study.results)
-        FORMATS["adapter"](restored(problem, space, place, run), to)
-        written[f"adapters/{run.key}"] = to
-    return written
+def write_adapter(study: SweepStudy, problem: Problem, folder: SweepFolder, run: TrialRecord) -> Path:
+    """Writes what a trial of the front has learned into the sweep's folder.
+
+    Returns:
+        The folder of the adapter.
+    """
+    to = folder.path / "adapters" / run.key
+    to.mkdir(parents=True, exist_ok=True)
+    space = space_of(study.space, study.record(), run)
+    FORMATS["adapter"](restored(problem, space, folder.trial(run.key, study.results), run), to)
+    return to
 
 
 def _without_tests(space: dict[str, object]) -> Problem:

@@ -5,10 +5,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from sweeper import screen
 
 console = Console()
+
+_WIDEST = 500  # characters of a table
 
 SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
 Name = Annotated[str, typer.Argument(help="the name of a sweep")]
@@ -47,3 +50,9 @@ Server = Annotated[
 def say(*lines: object) -> None:
     """Prints lines to the console that all commands share."""
     screen.say(console, *lines)
+
+
+def show(table: Table) -> None:
+    """Prints a table as wide as it is: cut to a narrow screen it would lose columns."""
+    whole = console.measure(table, options=console.options.update(width=_WIDEST)).maximum
+    Console(width=max(whole, console.width)).print(table)

@@ -82,30 +82,33 @@ def stop(name: Name, server: Server = None) -> None:
     _told(_client(server).stop(name))
 
 
-def resume(name: str, trials: int | None, server: str) -> None:
-    """As `sweeper resume`, on a service."""
-    _told(_client(server).resume(name, trials))
+class Remote:
+    """The sweeps of a service."""
 
+    def __init__(self, server: str) -> None:
+        self._client = _client(server)
 
-def list_(server: str) -> None:
-    """As `sweeper list`, on a service."""
-    there = _client(server).sweeps()
-    if there["notice"]:
-        say(there["notice"])
-    for sweep in there["sweeps"]:
-        say(f"{sweep['line']} · {sweep['state']}")
+    def resume(self, name: str, trials: int | None) -> None:
+        """Has a sweep go on."""
+        _told(self._client.resume(name, trials))
 
+    def show_all(self) -> None:
+        """A line a sweep."""
+        there = self._client.sweeps()
+        if there["notice"]:
+            say(there["notice"])
+        for sweep in there["sweeps"]:
+            say(f"{sweep['line']} · {sweep['state']}")
 
-def status(name: str, server: str) -> None:
-    """As `sweeper status`, on a service."""
-    sweep = _client(server).sweep(name)
-    console.print(sweep["status"], end="", markup=False, highlight=False, soft_wrap=True)
-    say(f"state: {_state(sweep)}")
+    def show(self, name: str) -> None:
+        """How far a sweep is and its front, as the service prints it."""
+        sweep = self._client.sweep(name)
+        console.print(sweep["status"], end="", markup=False, highlight=False, soft_wrap=True)
+        say(f"state: {_state(sweep)}")
 
-
-def report(name: str, server: str) -> None:
-    """As `sweeper report`, on a service."""
-    say(f"report: {_client(server).report(name)}")
+    def report(self, name: str) -> None:
+        """Where the report is."""
+        say(f"report: {self._client.report(name)}")
 
 
 def _told(sweep: dict[str, Any]) -> None:

@@ -52,12 +52,12 @@ class SweepCallback(Unsaved, tune.Callback):
             self._idle_since = None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Opens an MLflow run for each member. Where no terminal shows the sweep, no record is made."""
+        """Opens an MLflow run for each member."""
         self._running.add(trial.trial_id)
-        for member in trial.config["members"]:
-            self._tracker.start(member["key"], member["space"])
+        record = self._study.record()
+        self._tracker.sync(record, {member["key"]: () for member in trial.config["members"]})
         if self._progress.live:
-            self._progress.update(self._study.record())
+            self._progress.update(record)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -93,5 +93,5 @@ class SweepCallback(Unsaved, tune.Callback):
     def _pass_on(self, report: dict[str, Any]) -> None:
         self._study.tell(report)
         record = self._study.record()
-        self._tracker.log(report, record)
+        self._tracker.sync(record, {report["key"]: report["epochs"]})
         self._progress.update(record, report)

@@ -26,15 +26,17 @@ from sweeper.driver.pruner import Pruner
 from sweeper.driver.reference import known_reference
 from sweeper.driver.searcher import PackSearcher
 from sweeper.errors import UserError
-from sweeper.export import front_adapters
+from sweeper.export import write_adapter
 from sweeper.report.outcome import Outcome, write_outcome
 from sweeper.screen import say
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver
 from sweeper.storage.optuna_storage import mend_journal, open_storage
 from sweeper.storage.results import checked, is_there, publish
+from sweeper.study.claim import claim
+from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, open_study
-from sweeper.tracking.tracker import Tracker
+from sweeper.tracking.tracker import End, Tracker
 from trainables import checkpoint
 from trainables.fine_tune import FineTune
 from trainables.problem import Problem, open_problem
@@ -54,11 +56,13 @@ class Surroundings:
         cluster: address of a Ray cluster, or `LOCAL`.
         storage: SQLAlchemy URL of the Optuna storage; None for a journal file in the sweep's folder.
         console: where a person looks.
+        source: the space file, where it is known.
     """
 
     cluster: str
     storage: str | None
     console: Console
+    source: Path | None = None
 
     def say(self, sentence: str) -> None:
         """Tells a person what is waited for."""
@@ -83,14 +87,16 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     blocks = check_fit(space, problem.backbone)
     check_names(space, problem)
     results = checked(results)
+    claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
         with cluster(around.cluster):
             check_shared(results, space)
             reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
-            folder.remember_storage(around.storage)
-            study = SweepStudy.create(space, blocks, reference, pack, storage, results)
+            study = SweepStudy.create(
+                space, blocks, reference, pack, storage, results, folder.study, folder.id
+            )
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
@@ -109,7 +115,7 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
     folder = SweepFolder(name)
     url = folder.storage(around.storage)
     with Interruption().handled() as interruption, _alone(folder, url) as lock:
-        study = open_study(name, url, around.say)
+        study = open_study(folder, url, around.say)
         if trials is not None:
             _ask_for(study, trials)
         problem = open_problem(study.space.dump())
@@ -121,7 +127,7 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
 @contextmanager
 def _alone(folder: SweepFolder, storage: str | None) -> Iterator[DriverLock]:
     """No other driver has the sweep, and what a killed one left half-written is mended."""
-    with only_driver(folder.name, folder.path, storage) as lock:
+    with only_driver(folder.study, folder.path, storage) as lock:
         mend_journal(folder.journal)
         yield lock
 
@@ -142,7 +148,7 @@ class _Watch:
 
 def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | None) -> None:
     there = is_there(folder.trial("", results).rstrip("/"))
-    if SweepStudy.exists(folder.name, storage) or there:
+    if SweepStudy.exists(folder.study, storage) or there:
         raise UserError(
             f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
             "or give another --name"
@@ -177,8 +183,10 @@ def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[
 def _run(
     study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
 ) -> Outcome:
-    tracker = Tracker(study.space, around.say)
-    tracker.reconcile(study.record(), lambda key: _history(folder.trial(key, study.results)))
+    tracker = Tracker(
+        study, lambda key: _history(folder.trial(key, study.results)), around.say, around.source
+    )
+    tracker.open()
     trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)
     status = "KILLED"
     try:
@@ -189,23 +197,53 @@ def _run(
         # What another driver has taken over is its own to write down.
         if watch.lock.lost:
             raise UserError(watch.lock.lost)
-        outcome = write_outcome(study, folder)
-        artifacts = {"report": folder.report, **front_adapters(study, problem, folder)}
-        if study.results:
-            _publish(artifacts, folder.kept(study.results))
-        tracker.close(outcome.record, status, artifacts)
+        outcome = _end(study, problem, folder, tracker, around, status)
     return outcome
+
+
+def _end(
+    study: SweepStudy,
+    problem: Problem,
+    folder: SweepFolder,
+    tracker: Tracker,
+    around: Surroundings,
+    status: str,
+) -> Outcome:
+    """Writes down what a sweep leaves behind. What fails is said, and the rest is written all the same."""
+    record = study.record()
+    outcome, artifacts = Outcome(record, None, None), {}
+    with unhurt(
+        around.say, "the report is not written", f"`python -m sweeper report {folder.name}` tries again"
+    ):
+        outcome = write_outcome(study, folder)
+        artifacts["report"] = folder.report
+    for trial in on_front(record):
+        with unhurt(
+            around.say, f"the adapter of {trial.key} is not written", "the sweep's other results are"
+        ):
+            artifacts[f"adapters/{trial.key}"] = write_adapter(study, problem, folder, trial)
+    for name, path in artifacts.items() if study.results else ():
+        with unhurt(around.say, f"{name} is not copied to {study.results}", f"it is in {path}"):
+            publish(path, f"{folder.kept(study.results)}/{name}")
+    best = recommended(record)
+    adapter = best and artifacts.get(f"adapters/{best.key}")
+    tracker.close(record, End(status, artifacts, (best, adapter) if best and adapter else None))
+    return outcome
+
+
+@contextmanager
+def unhurt(say: Callable[[str], None], what: str, remedy: str) -> Iterator[None]:
+    """Says in one line what has failed of a sweep's end, which is then as it would have been otherwise."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        say(f"{what}: {reason}; {remedy}")
 
 
 def _history(place: str) -> list[dict[str, float]]:
     saved = checkpoint.read(place)
     return saved.history if saved else []
-
-
-def _publish(artifacts: Mapping[str, Path], place: str) -> None:
-    """Copies what a sweep leaves behind to where its checkpoints are."""
-    for name, path in artifacts.items():
-        publish(path, f"{place}/{name}")
 
 
 def train(

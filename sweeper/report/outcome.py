@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces import parse_space
+from search_spaces import longer_name, parse_space
 from sweeper.report import write_report
 from sweeper.storage.folders import SweepFolder
 from sweeper.study.front import recommended
@@ -17,12 +17,12 @@ class Outcome:
     """The end of a sweep, or its state so far.
 
     Attributes:
-        page: the report's ``index.html``.
+        page: the report's ``index.html``; None if it could not be written.
         reproduce: the command that trains the recommended trial again; None if no trial met the budget.
     """
 
     record: SweepRecord
-    page: Path
+    page: Path | None
     reproduce: str | None
 
 
@@ -42,7 +42,7 @@ def _write_recommended(
 ) -> Path:
     """A space of one trial, the recommended one, under a name of its own."""
     space = study.space.with_values(values).dump()
-    space["sweep"] = f"{study.name}-{key}"
+    space["sweep"] = longer_name(study.name, key)
     # Nothing is searched, so any sampler will do; the one called budget would miss its price.
     space["search"] |= {"sampler": "tpe", "trials": 1, "parameters": {}}
     path = folder.report / "recommended.yaml"

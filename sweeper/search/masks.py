@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import moocore
 import numpy as np
 import optuna
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space
-from sweeper.study.front import non_dominated
 
 PREFIX = "mask."
 _CANDIDATES = 24
@@ -114,7 +114,10 @@ def _best(trials: Sequence[FrozenTrial]) -> set[int]:
     able = [
         t for t in trials if t.state == TrialState.COMPLETE and max(t.constraints.values(), default=0) <= 0
     ]
-    kept = non_dominated(np.array([(trial.values[0], -trial.values[1]) for trial in able]))
+    if not able:
+        return set()
+    points = np.array([trial.values for trial in able])
+    kept = moocore.is_nondominated(points, maximise=(True, False), keep_weakly=True)
     return {trial.number for trial, is_kept in zip(able, kept, strict=True) if is_kept}
 
 

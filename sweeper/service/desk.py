@@ -51,7 +51,12 @@ class Desk:
         """
         jobs, notice = self._looked_up()
         snapshot = self._find(name, jobs)
-        view = views.sweep(name, snapshot, jobs.get(name, []), self._links.of(name) if snapshot else None)
+        view = views.sweep(
+            name,
+            snapshot,
+            jobs.get(name, []),
+            self._links.of(snapshot.study.space.sweep) if snapshot else None,
+        )
         return view.model_copy(update={"message": notice}) if notice else view
 
     def begun(self, name: str) -> Snapshot:

@@ -71,13 +71,10 @@ class _Reader:
 
     def _current(self, storage: BaseStorage) -> SweepStudy | None:
         """The study; opened anew where the sweep was replaced, or more of its trials were asked for."""
-        try:
-            asked = storage.get_study_user_attrs(storage.get_study_id_from_name(self._name)).get("asked")
-        except KeyError:
-            asked = None
-        if asked is None:
+        edition = SweepStudy.edition_of(self._name, storage)
+        if edition is None:
             self._study = None
-        elif self._study is None or self._study.asked != asked:
+        elif self._study is None or self._study.edition != edition:
             self._study = SweepStudy(self._name, storage)
         return self._study
 
@@ -115,12 +112,13 @@ class Store:
         return self._url is not None or (SweepFolder(name).path / "sweep.json").exists()
 
     def _reader(self, name: str) -> _Reader:
-        url = self._url or SweepFolder(name).storage(None)
-        journal = SweepFolder(name).journal
+        folder = SweepFolder(name)
+        url, journal = self._url or folder.storage(None), folder.journal
+        study = name if self._url else folder.study
         # A journal that was removed and begun anew is another one.
         key = (name, url, journal.stat().st_ino if url is None and journal.exists() else None)
         with self._lock:
-            return self._readers.setdefault(key, _Reader(name, lambda: self._open(url, name, *key)))
+            return self._readers.setdefault(key, _Reader(study, lambda: self._open(url, name, *key)))
 
     def _open(self, url: str | None, name: str, *key: Any) -> BaseStorage:
         place = (url,) if url else key

@@ -4,6 +4,7 @@ import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
@@ -15,7 +16,10 @@ ROOT = Path("sweeps")
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """``sweeps/<name>``: the journal, the checkpoints (unless they are kept elsewhere), the report."""
+    """``sweeps/<name>``: the journal, the checkpoints (unless they are kept elsewhere), the report.
+
+    Its ``sweep.json`` notes where the study is, under which name, and the sweep's id.
+    """
 
     name: str
 
@@ -36,16 +40,36 @@ class SweepFolder:
 
     def kept(self, results: str | None) -> str:
         """Path or URL under which checkpoints are: in the folder, or where the sweep's results are kept."""
-        return f"{results}/{self.name}" if results else str(self.path)
+        return f"{results}/{self.study}" if results else str(self.path)
 
     def trial(self, key: str, results: str | None) -> str:
         """Path or URL of a trial's checkpoint."""
         return f"{self.kept(results)}/trials/{key}"
 
-    def remember_storage(self, url: str | None) -> None:
-        """Notes where the study is kept. A password is left out."""
+    @property
+    def study(self) -> str:
+        """The name under which the storage keeps the sweep: another than here if someone else had it."""
+        return str(self._note().get("study", self.name))
+
+    @property
+    def id(self) -> str | None:
+        """The sweep's id; None where none is noted."""
+        return self._note().get("id")
+
+    def remember(self, url: str | None, study: str, sweep_id: str) -> None:
+        """Notes where the study is kept, under which name, and the sweep's id. A password is left out."""
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "sweep.json").write_text(json.dumps({"storage": url and shown(url)}) + "\n")
+        note = {"storage": url and shown(url), "study": study, "id": sweep_id}
+        (self.path / "sweep.json").write_text(json.dumps(note) + "\n")
+
+    def remembers(self, url: str | None) -> bool:
+        """Whether that storage is the one that is noted."""
+        note = self._note()
+        return bool(note) and note["storage"] == (url and shown(url))
+
+    def _note(self) -> dict[str, Any]:
+        file = self.path / "sweep.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
 
     def storage(self, given: str | None) -> str | None:
         """URL of the storage that was noted, or as it is given now; None for the journal file.
@@ -55,14 +79,14 @@ class SweepFolder:
         """
         if given is not None:
             return given
-        note = self.path / "sweep.json"
-        if not note.exists():
+        note = self._note()
+        if not note:
             near = difflib.get_close_matches(self.name, names(), n=1)
             hint = (
                 f"; did you mean '{near[0]}'?" if near else "; `python -m sweeper list` shows what there is"
             )
             raise UserError(f"there is no sweep '{self.name}' in {ROOT.absolute()}{hint}")
-        url: str | None = json.loads(note.read_text())["storage"]
+        url: str | None = note["storage"]
         if url is not None and make_url(url).password == "***":
             raise UserError(f"the study of sweep '{self.name}' is in {url}: give --storage with the password")
         return url

@@ -2,13 +2,14 @@
 
 import functools
 import warnings
+from abc import update_abstractmethods
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -53,7 +54,8 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
     parsed = parse_url(url)
     patience = Patience(shown(url), waiting)
     try:
-        return PatientStorage(patience.outlast(lambda again: _open(parsed)), patience)
+        database = patience.outlast(lambda again: _open(parsed))
+        return PatientStorage(database, patience)  # type: ignore[abstract]  # completed below
     except (SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
@@ -61,16 +63,16 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
         raise UserError(f"--storage: the database cannot be opened: {error}") from None
 
 
-class PatientStorage(_CachedStorage):
-    """Optuna's cached storage over a database, whose operations are tried again while it is away.
+class PatientStorage(BaseStorage):
+    """A database whose operations are tried again while it is away.
 
     A connection can break after a commit and before its answer. So an operation that is tried again first
     looks whether it has been done. Only `create_new_trial` without a template is done twice: the trial that
     nobody has seen is left running, as one of a driver that was killed.
     """
 
-    def __init__(self, backend: RDBStorage, patience: Patience) -> None:
-        super().__init__(backend)
+    def __init__(self, database: BaseStorage, patience: Patience) -> None:
+        self._database = database
         self._patience = patience
 
     def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
@@ -78,7 +80,7 @@ class PatientStorage(_CachedStorage):
 
         def create(again: bool) -> int:
             try:
-                return super(PatientStorage, self).create_new_study(directions, study_name)
+                return self._database.create_new_study(directions, study_name)
             except DuplicatedStudyError:
                 if not again or study_name is None:
                     raise
@@ -91,7 +93,7 @@ class PatientStorage(_CachedStorage):
 
         def delete(again: bool) -> None:
             try:
-                super(PatientStorage, self).delete_study(study_id)
+                self._database.delete_study(study_id)
             except KeyError:
                 if not again:
                     raise
@@ -105,8 +107,8 @@ class PatientStorage(_CachedStorage):
             if again and template_trial is not None:
                 for trial in self.get_all_trials(study_id, deepcopy=False, states=(template_trial.state,)):
                     if _content(trial) == _content(template_trial):
-                        return trial._trial_id
-            return super(PatientStorage, self).create_new_trial(study_id, template_trial)
+                        return self.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            return self._database.create_new_trial(study_id, template_trial)
 
         return self._patience.outlast(create)
 
@@ -118,32 +120,33 @@ class PatientStorage(_CachedStorage):
         def change(again: bool) -> bool:
             if again and self.get_trial(trial_id).state == state:
                 return True
-            return super(PatientStorage, self).set_trial_state_values(trial_id, state, values)
+            return self._database.set_trial_state_values(trial_id, state, values)
 
         return self._patience.outlast(change)
 
 
 def _patient(name: str) -> Callable[..., Any]:
-    """An operation of the cached storage that can be done twice, tried again while the database is away."""
-    operation = getattr(_CachedStorage, name)
+    """An operation of a storage that can be done twice, tried again while the database is away."""
 
-    @functools.wraps(operation)
+    @functools.wraps(getattr(BaseStorage, name), updated=())  # not that it is abstract
     def outlasting(self: PatientStorage, *arguments: Any, **named: Any) -> Any:
-        return self._patience.outlast(lambda again: operation(self, *arguments, **named))
+        operation = getattr(self._database, name)
+        return self._patience.outlast(lambda again: operation(*arguments, **named))
 
     return outlasting
 
 
-for _name in BaseStorage.__abstractmethods__ | {"get_trial_id_from_study_id_trial_number", "get_best_trial"}:
+for _name in (name for name in vars(BaseStorage) if not name.startswith("_")):
     if _name not in vars(PatientStorage):
         setattr(PatientStorage, _name, _patient(_name))
+update_abstractmethods(PatientStorage)  # type: ignore[type-abstract]
 
 
 def _content(trial: FrozenTrial) -> tuple[Any, ...]:
     return trial.params, trial.user_attrs, trial.system_attrs, trial.values
 
 
-def _open(url: URL) -> RDBStorage:
+def _open(url: URL) -> BaseStorage:
     postgres = url.get_backend_name() == "postgresql"
     # Not with SQLite, where a file cannot go away and an option would ask for another kind of pool.
     options = {"pool_pre_ping": True, "connect_args": LIBPQ} if postgres else {}
@@ -155,7 +158,7 @@ def _open(url: URL) -> RDBStorage:
             if last:
                 raise
     event.listen(storage.engine, "handle_error", _unwrapped)
-    return storage
+    return get_storage(storage)  # caches what does not change any more
 
 
 def _unwrapped(context: ExceptionContext) -> None:

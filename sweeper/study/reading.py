@@ -1,6 +1,7 @@
 """Optuna's trials as records, and the space that a recorded run was trained in."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -107,4 +108,10 @@ def _told(trial: FrozenTrial) -> dict[str, Any]:
         "reason": trial.user_attrs.get("reason"),
         "curve": tuple(trial.user_attrs.get("curve", ())),
         "closing_order": tuple(trial.user_attrs.get("closing_order", ())),
+        "began": _milliseconds(trial.datetime_start),
+        "ended": _milliseconds(trial.datetime_complete),
     }
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)

@@ -36,6 +36,7 @@ class TrialRecord:
             pre-trained ones and a times the trained ones, each with its ``a``, 0 to 1; empty where not
             measured.
         closing_order: names of the closed blocks of a trial whose count was controlled, first closed first.
+        began, ended: when, in milliseconds since 1970; None while it has not.
     """
 
     key: str
@@ -51,6 +52,8 @@ class TrialRecord:
     reason: str | None
     curve: tuple[Mapping[str, float], ...] = ()
     closing_order: tuple[str, ...] = ()
+    began: int | None = None
+    ended: int | None = None
 
     def candidates(self, usual: int) -> int:
         """Number of blocks that the run could open: as in the search, unless its method has others."""

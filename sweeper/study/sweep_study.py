@@ -1,5 +1,6 @@
 """The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -45,6 +46,10 @@ class SweepStudy:
     them.
 
     Attributes:
+        name: under which the storage keeps it.
+        id: tells it from every other sweep, also from one of the same name; None of one from before there
+            were ids, until `identify`.
+        predates_ids: whether it is one from before there were ids.
         pack: number of trials that are trained together.
         results: folder or URL under which the sweep's checkpoints and report are kept; None for the local
             folder.
@@ -60,6 +65,8 @@ class SweepStudy:
             if study in kept
         }
         attributes = self._studies["trial"].user_attrs
+        self.id: str | None = attributes.get("id")
+        self.predates_ids: bool = attributes.get("predates_ids", self.id is None)
         self.space = parse_space(attributes["space"])
         self._flat = self.space.flat()
         self.blocks: tuple[str, ...] = tuple(attributes["blocks"])
@@ -80,15 +87,21 @@ class SweepStudy:
         pack: int,
         storage: BaseStorage,
         results: str | None = None,
+        name: str | None = None,
+        sweep_id: str | None = None,
     ) -> "SweepStudy":
-        """A new sweep, whose name is free. Remains of a creation that was cut off are replaced.
+        """A new sweep. Remains of a creation that was cut off are replaced.
 
         In mode controlled the space that is kept leaves as many blocks open as the budget has.
+
+        Args:
+            name: under which the storage is to keep it, which is free; None for the space's own.
+            sweep_id: None for a new one.
         """
         budget = space.budget.count(len(blocks))
         if space.budget.mode == "controlled":
             space = parse_space({**space.dump(), "method": {**space.method.dump(), "active_blocks": budget}})
-        names = _study_names(space.sweep)
+        names = _study_names(name or space.sweep)
         for study_name in names.values():
             if study_name in optuna.get_all_study_names(storage):
                 optuna.delete_study(study_name=study_name, storage=storage)
@@ -104,6 +117,7 @@ class SweepStudy:
         )
         trials.set_metric_names(["id_accuracy", "forgetting"])
         attributes = {
+            "id": sweep_id or new_id(),
             "space": space.dump(),
             "blocks": list(blocks),
             "budget": budget,
@@ -114,14 +128,34 @@ class SweepStudy:
         }
         for attribute, value in attributes.items():
             trials.set_user_attr(attribute, value)
-        return cls(space.sweep, storage)
+        return cls(names["trial"], storage)
 
     @staticmethod
     def exists(name: str, storage: BaseStorage) -> bool:
         """Whether the storage has the sweep, created to its end."""
-        if name not in optuna.get_all_study_names(storage):
-            return False
-        return _LAST_ATTRIBUTE in optuna.load_study(study_name=name, storage=storage).user_attrs
+        return SweepStudy.edition_of(name, storage) is not None
+
+    @staticmethod
+    def edition_of(name: str, storage: BaseStorage) -> tuple[str | None, int] | None:
+        """The sweep's id and the number of trials asked for, read now; None where there is no such sweep."""
+        try:
+            kept = storage.get_study_user_attrs(storage.get_study_id_from_name(name))
+        except KeyError:
+            return None
+        return (kept.get("id"), kept[_LAST_ATTRIBUTE]) if _LAST_ATTRIBUTE in kept else None
+
+    @property
+    def edition(self) -> tuple[str | None, int]:
+        """As `edition_of`, when the study was opened or changed by this process."""
+        return self.id, self._asked
+
+    def identify(self) -> str:
+        """The sweep's id; one from before there were ids is given one."""
+        if self.id is None:
+            self._studies["trial"].set_user_attr("predates_ids", True)
+            self.id = new_id()
+            self._studies["trial"].set_user_attr("id", self.id)
+        return self.id
 
     @staticmethod
     def names(storage: BaseStorage) -> list[str]:
@@ -201,8 +235,7 @@ class SweepStudy:
         name = _study_names(self.name)[role]
         sampler = make_sampler(self.space, number, self.blocks) if role == "trial" else None
         study = optuna.load_study(study_name=name, storage=self._storage, sampler=sampler)
-        study_id = self._storage.get_study_id_from_name(name)
-        trial = optuna.Trial(study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+        trial = optuna.Trial(study, self._trial_id(name, number))
         if role == "baseline":
             label = trial.suggest_categorical(LABEL, [run.label for run in self.space.baseline_runs])
             job = Job(f"baseline-{label}", self.space.for_baseline(label))
@@ -214,6 +247,10 @@ class SweepStudy:
             job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
+
+    def _trial_id(self, study: str, number: int) -> int:
+        study_id = self._storage.get_study_id_from_name(study)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def tell(self, report: Report) -> None:
         """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
@@ -236,7 +273,9 @@ class SweepStudy:
         study = self._studies[cast(Role, report["key"].split("-")[0])]
         if report["state"] == "complete":
             excess = self.space.budget.excess(int(report["metrics"]["active_blocks"]), self.budget)
-            trial.set_constraint("budget", excess)
+            # As optuna-dashboard reads it too. `Trial.set_constraint` would be a second constraint beside it.
+            trial_id = self._trial_id(study.study_name, trial.number)
+            self._storage.set_trial_system_attr(trial_id, "constraints", [excess])
             values = [report["metrics"]["id_accuracy"], report["metrics"]["forgetting"]]
             study.tell(trial.number, values[: len(study.directions)])
         else:
@@ -278,20 +317,35 @@ class SweepStudy:
         )
 
 
-def open_study(name: str, url: str | None, waiting: Callable[[str], None] | None = None) -> SweepStudy:
+def open_study(
+    folder: SweepFolder, url: str | None, waiting: Callable[[str], None] | None = None
+) -> SweepStudy:
     """The study of an existing sweep.
 
     Args:
+        folder: the sweep's.
         url: of the storage; None for the journal file in the sweep's folder.
         waiting: as in `open_storage`.
 
     Raises:
-        UserError: there is none in that storage.
+        UserError: there is none in that storage, or another sweep of the name.
     """
-    storage = open_storage(url, SweepFolder(name).journal, waiting)
+    storage = open_storage(url, folder.journal, waiting)
+    name = folder.study
     if not SweepStudy.exists(name, storage):
         raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
-    return SweepStudy(name, storage)
+    study = SweepStudy(name, storage)
+    if folder.id not in (None, study.id):
+        raise UserError(
+            f"the storage does not have the sweep of {folder.path} any more: its '{name}' is another one; "
+            "run yours again under another --name"
+        )
+    return study
+
+
+def new_id() -> str:
+    """An id that no other sweep has."""
+    return uuid.uuid4().hex[:12]
 
 
 def _study_names(sweep: str) -> dict[Role, str]:

@@ -1,4 +1,4 @@
-"""The MLflow runs of a sweep: what they are to hold is noted, and written in as few calls as it takes."""
+"""The MLflow runs of a sweep: what they hold, and how they get what they lack, in few calls."""
 
 import logging
 import os
@@ -10,15 +10,36 @@ from typing import TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
+from sweeper.errors import UserError
+from sweeper.storage.optuna_storage import parse_url, shown
 from sweeper.storage.outages import Patience
 
 T = TypeVar("T")
 
+#: The key of the sweep's own run, which is the parent of all others.
+SWEEP = "sweep"
 # Lets the UI open an experiment on its runs, not on traces of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 # MLflow takes 1000 entries in a batch, of which 100 parameters and 100 tags.
 _PARAMS, _METRICS = 100, 800
 _PAGE = 500
+_DEFAULT_URI = "sqlite:///mlflow.db"
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
+    return parse_url(uri).render_as_string(hide_password=False) if uri.startswith("postgres") else uri
+
+
+def server(uri: str) -> str:
+    """What a person reads, without a password."""
+    return f"MLflow at {shown(uri)}"
+
+
+def line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @dataclass(slots=True)
@@ -29,52 +50,59 @@ class Known:
         run_id: MLflow's name for it.
         status: as MLflow has it.
         described: whether it has its parameters.
-        epoch: the last that an earlier driver has logged; 0 if there is none.
-        front: whether it is tagged as on the front.
-        inherited: names of the metrics that an earlier driver has logged, and which this one has not looked
-            through.
+        epoch: the last that has been logged; 0 if there is none.
     """
 
     run_id: str
     status: str = "RUNNING"
     described: bool = False
     epoch: int = 0
-    front: bool = False
-    inherited: frozenset[str] = frozenset()
-
-
-@dataclass
-class _Unwritten:
-    """What a run is to hold beyond what it has in MLflow; times in ms."""
-
-    since: int
-    params: list[Param] = field(default_factory=list)
-    metrics: list[Metric] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
-    status: str | None = None
-    until: int = 0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is to hold; times in ms.
+
+    Attributes:
+        params: gives the parameters; called for a run that has none yet.
+        epochs: metrics whose step is their epoch; those of epochs that have been logged are left out.
+        final: further metrics.
+    """
+
+    began: int
+    tags: Mapping[str, str]
+    params: Callable[[], Mapping[str, object]]
+    epochs: Sequence[Metric] = ()
+    final: Sequence[Metric] = ()
+    status: str = "RUNNING"
+    ended: int = 0
 
 
 class Runs:
-    """The runs of one experiment, by their tag ``key``. For one thread.
+    """The runs of one sweep, by their tag ``key``. For one thread.
 
     Nothing is written twice where a call was cut off and is made again: a run is looked for before it is
     created again, and MLflow keeps a metric of the same name, value, step and time once.
+
+    Args:
+        experiment: its name.
+        sweep_id: the tag by which the sweep's runs are found among those of others.
+        adopt: whether runs without a sweep's id are the sweep's, which is older than ids.
 
     Attributes:
         known: the runs that are in MLflow.
     """
 
-    def __init__(self, experiment: str, uri: str, patience: Patience) -> None:
+    def __init__(self, experiment: str, sweep_id: str, adopt: bool, uri: str, patience: Patience) -> None:
         self.known: dict[str, Known] = {}
-        self._name = experiment
-        self._uri = uri
-        self._patience = patience
-        self._unwritten: dict[str, _Unwritten] = {}
+        self._name, self._id, self._adopt = experiment, sweep_id, adopt
+        self._uri, self._patience = uri, patience
         # MLflow's own trying again would hide an outage for minutes, and create a run a second time.
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # It would tell of every table that it makes, and of every call that a database did not answer.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
@@ -83,31 +111,26 @@ class Runs:
         """Finds or creates the experiment, and reads which runs there are."""
         self._patience.outlast(lambda again: self._open())
 
-    def note(
-        self,
-        key: str,
-        at: int,
-        params: Mapping[str, object] | None = None,
-        metrics: Sequence[Metric] = (),
-        tags: Mapping[str, str] | None = None,
-        status: str | None = None,
-    ) -> None:
-        """Notes what a run is to hold, and when that came to be, in ms; it is made if there is none."""
-        new = self._unwritten.setdefault(key, _Unwritten(at))
-        new.params = new.params or [Param(name, str(value)) for name, value in (params or {}).items()]
-        new.metrics.extend(metrics)
-        new.tags.update(tags or {})
-        if status:
-            new.status, new.until = status, at
-
-    def write(self) -> Iterator[Exception]:
-        """Writes all that has been noted; gives what went wrong with a run, whose rest is not written."""
-        noted, self._unwritten = self._unwritten, {}
-        for key, new in noted.items():
-            try:
-                self._write(key, new)
-            except Exception as error:
-                yield error
+    def write(self, key: str, wanted: Wanted) -> None:
+        """Writes what the run lacks; it is made if there is none."""
+        if key not in self.known:
+            self.known[key] = self._patience.outlast(lambda again: self._create(key, wanted, again))
+        run = self.known[key]
+        params = [] if run.described else [Param(name, str(v)) for name, v in wanted.params().items()]
+        metrics = [*(metric for metric in wanted.epochs if metric.step > run.epoch), *wanted.final]
+        tags = [RunTag(name, v) for name, v in wanted.tags.items() if run.tags.get(name) != v]
+        for batch in range(max(-(-len(params) // _PARAMS), -(-len(metrics) // _METRICS), bool(tags))):
+            self.call(
+                self.client.log_batch,
+                run.run_id,
+                metrics[batch * _METRICS : (batch + 1) * _METRICS],
+                params[batch * _PARAMS : (batch + 1) * _PARAMS],
+                tags if batch == 0 else [],
+            )
+        run.described = run.described or bool(params)
+        run.epoch = max([run.epoch, *(metric.step for metric in wanted.epochs)])
+        run.tags |= wanted.tags
+        self._set_status(run, wanted)
 
     def log_artifact(self, key: str, place: str, path: Path) -> None:
         """Copies a file, or all files of a folder, to a place of a run."""
@@ -115,68 +138,54 @@ class Runs:
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
             folder = (Path(place) / file.relative_to(path).parent) if path.is_dir() else Path(place)
-            self._call(self._client.log_artifact, run_id, str(file), folder.as_posix())
+            where = folder.as_posix() if folder.parts else None
+            self.call(self.client.log_artifact, run_id, str(file), where)
+
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """What a function of MLflow returns, once MLflow answers."""
+        return self._patience.outlast(lambda again: function(*arguments))
 
     def _open(self) -> None:
-        self._client = MlflowClient(self._uri)
-        experiment = self._client.get_experiment_by_name(self._name)
-        self._experiment = (
-            experiment.experiment_id if experiment else self._client.create_experiment(self._name, tags=_KIND)
+        self.client = MlflowClient(self._uri)
+        found = self.client.get_experiment_by_name(self._name)
+        if found and found.lifecycle_stage == "deleted":
+            raise UserError(f"its experiment '{self._name}' is deleted; restore it, or give another --name")
+        self.experiment = (
+            found.experiment_id if found else self.client.create_experiment(self._name, tags=_KIND)
         )
-        self.known = {run.data.tags["key"]: _known(run) for run in self._search("tags.key != ''")}
+        if self._adopt:
+            for run in self._search("tags.key != ''"):
+                if "sweep_id" not in run.data.tags:
+                    self.client.set_tag(run.info.run_id, "sweep_id", self._id)
+        self.known = {run.data.tags["key"]: _known(run) for run in self._search(self._mine)}
+
+    @property
+    def _mine(self) -> str:
+        return f"tags.sweep_id = '{self._id}'"
 
     def _search(self, what: str) -> Iterator[Run]:
         token = None
         while token != "":
-            page = self._client.search_runs([self._experiment], what, max_results=_PAGE, page_token=token)
+            page = self.client.search_runs([self.experiment], what, max_results=_PAGE, page_token=token)
             yield from page
             token = page.token or ""
 
-    def _write(self, key: str, new: _Unwritten) -> None:
-        tags = dict(new.tags)
-        if key not in self.known:
-            self.known[key] = self._patience.outlast(lambda again: self._create(key, new, again))
-            tags.clear()
-        run = self.known[key]
-        params = [] if run.described else new.params
-        metrics = self._unlogged(run, new.metrics)
-        batches = max(-(-len(params) // _PARAMS), -(-len(metrics) // _METRICS), 1 if tags else 0)
-        for batch in range(batches):
-            self._call(
-                self._client.log_batch,
-                run.run_id,
-                metrics[batch * _METRICS : (batch + 1) * _METRICS],
-                params[batch * _PARAMS : (batch + 1) * _PARAMS],
-                [RunTag(name, value) for name, value in tags.items()] if batch == 0 else [],
-            )
-        run.described = run.described or bool(params)
-        if new.status == "RUNNING" != run.status:
-            self._call(self._client.update_run, run.run_id, new.status)
-        elif new.status not in (None, run.status):
-            self._call(self._client.set_terminated, run.run_id, new.status, new.until)
-        run.status = new.status or run.status
-
-    def _create(self, key: str, new: _Unwritten, again: bool) -> Known:
+    def _create(self, key: str, wanted: Wanted, again: bool) -> Known:
         """A new run; when tried again, the one that an earlier try has created unseen."""
-        if again and (found := next(self._search(f"tags.key = '{key}'"), None)):
+        if again and (found := next(self._search(f"{self._mine} and tags.key = '{key}'"), None)):
             return _known(found)
-        run = self._client.create_run(self._experiment, start_time=new.since, tags={"key": key, **new.tags})
-        return Known(run.info.run_id)
+        tags = {"key": key, "sweep_id": self._id, **wanted.tags}
+        run = self.client.create_run(self.experiment, start_time=wanted.began, tags=tags)
+        return Known(run.info.run_id, tags=tags)
 
-    def _unlogged(self, run: Known, metrics: list[Metric]) -> list[Metric]:
-        """Those that no killed driver has logged, by name and step: it may have logged a part of an epoch."""
-        if not metrics or not run.inherited:
-            return metrics
-        there = {
-            (point.key, point.step)
-            for name in run.inherited & {metric.key for metric in metrics}
-            for point in self._call(self._client.get_metric_history, run.run_id, name)
-        }
-        run.inherited = frozenset()
-        return [metric for metric in metrics if (metric.key, metric.step) not in there]
-
-    def _call(self, function: Callable[..., T], *arguments: object) -> T:
-        return self._patience.outlast(lambda again: function(*arguments))
+    def _set_status(self, run: Known, wanted: Wanted) -> None:
+        if wanted.status == run.status:
+            return
+        if wanted.status == "RUNNING":
+            self.call(self.client.update_run, run.run_id, wanted.status)
+        else:
+            self.call(self.client.set_terminated, run.run_id, wanted.status, wanted.ended)
+        run.status = wanted.status
 
 
 def _known(run: Run) -> Known:
@@ -185,6 +194,5 @@ def _known(run: Run) -> Known:
         status=run.info.status,
         described=bool(run.data.params),
         epoch=int(run.data.metrics.get("epoch", 0)),
-        front=run.data.tags.get("front") == "true",
-        inherited=frozenset(run.data.metrics),
+        tags=dict(run.data.tags),
     )

@@ -1,213 +1,238 @@
 """MLflow: one experiment a sweep name, one parent run a sweep, one nested run for all that is trained."""
 
-import json
-import os
-import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from mlflow.entities import Metric
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
-
-from search_spaces import Space, parse_space
-from sweeper.storage.optuna_storage import parse_url, shown
-from sweeper.storage.outages import Patience, Waiting
-from sweeper.study.reading import space_of
+from sweeper.errors import UserError
+from sweeper.storage.outages import Patience
 from sweeper.study.records import SweepRecord, TrialRecord
-from sweeper.tracking.runs import Runs
+from sweeper.study.sweep_study import SweepStudy
+from sweeper.tracking.origin import origin
+from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end
+from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
+from sweeper.tracking.winner import log_winner
 
-DEFAULT_URI = "sqlite:///mlflow.db"
 History = Callable[[str], Iterable[Mapping[str, float]]]
-_STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED"}
-# What has been asked for is merged run by run, but not more at once than memory holds with ease.
-_AT_ONCE = 200
+_PAUSE = 60.0  # seconds before an MLflow that refuses is tried again
 
 
-def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    return parse_url(uri).render_as_string(hide_password=False) if uri.startswith("postgres") else uri
+@dataclass(frozen=True)
+class End:
+    """How a sweep ends.
+
+    Attributes:
+        status: of the parent run.
+        artifacts: files or folders by their place in the parent run.
+        winner: the recommended trial and the folder of its adapter; None where there is none.
+    """
+
+    status: str
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    winner: tuple[TrialRecord, Path] | None = None
 
 
 class Tracker:
-    """Writes a sweep's runs on a thread of its own, so that the sweep never waits for it.
+    """Keeps the runs in MLflow as the study has them, on a thread of its own: a sweep never waits for it.
 
-    While MLflow is away all is kept in memory; then it is written, once. A run is found again by its tag
-    ``key``. What a killed driver had not written is made good by `reconcile`.
+    There is one way. `sync` says what the study has now, and what MLflow lacks of it is written: what has
+    just been reported as well as what a killed driver, an outage or a refusal has left out.
 
     Args:
-        space: the sweep's.
-        waiting: told when MLflow is away and when it is back, in the tracker's thread; None to let `flush`
-            raise that it is away.
+        study: the sweep's, with an id.
+        history: gives the epochs of a run that has ended, from its checkpoint.
+        say: told, in the tracker's thread, when MLflow is away or refuses, and when it is back.
+        source: the space file, where it is known.
     """
 
-    def __init__(self, space: Space, waiting: Waiting | None = None) -> None:
-        self._space = space
-        self._epochs: dict[str, int] = {}
-        self._front: frozenset[str] = frozenset()
-        self._error: Exception | None = None
-        self._given_up = threading.Event()
+    def __init__(
+        self, study: SweepStudy, history: History, say: Callable[[str], None], source: Path | None = None
+    ) -> None:
         uri = tracking_uri()
-        self._runs = Runs(space.sweep, uri, Patience(f"MLflow at {shown(uri)}", waiting, self._given_up))
-        self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
-        self._submit(self._open)
+        self._server, self._say, self._history = server(uri), say, history
+        self._space, self._name, self._origin = study.space, study.name, origin(source)
+        self._record = study.record()
+        self._end: End | None = None
+        self._given_up, self._tried = threading.Event(), threading.Event()
+        patience = Patience(self._server, self._waiting, self._given_up)
+        self._runs = Runs(study.space.sweep, study.identify(), study.predates_ids, uri, patience)
+        self._began = _now()
+        self._open = False
+        self._epochs: dict[str, list[Mapping[str, float]]] = {}
+        self._settled: set[str] = set()
+        self._front: frozenset[str] = frozenset()
+        self._refusal: str | None = None
+        self._again_at = 0.0
+        self._changed = threading.Condition()
+        self._asked = self._done = 0
+
+    def open(self) -> None:
+        """Tries MLflow by what a sweep will need: a run, and a file beside it. One that is away may be so.
+
+        Raises:
+            UserError: it refuses.
+        """
         threading.Thread(target=self._work, name="mlflow", daemon=True).start()
+        self.sync(self._record)
+        self._tried.wait()
+        if self._refusal:
+            self._give_up()
+            raise UserError(
+                f"{self._server} refuses what a sweep writes: {self._refusal}; no trial has begun; mend it "
+                f"or set MLFLOW_TRACKING_URI, and go on by `python -m sweeper resume {self._space.sweep}`"
+            )
 
-    def start(self, key: str, space: str) -> None:
-        """Opens the run of what is about to be trained, if it has none yet; ``space`` is its own, as JSON.
+    def sync(self, record: SweepRecord, epochs: Mapping[str, Epochs] | None = None) -> None:
+        """Has MLflow brought to what the study says.
 
-        As text it takes a sixth of the memory that a space does, while MLflow is behind.
+        Args:
+            record: of the sweep as it stands.
+            epochs: of runs that this driver trains, with those that are new; empty for one that begins.
         """
-        now = _now()
-        self._submit(lambda: self._begin(key, parse_space(json.loads(space)), now))
-
-    def log(self, report: Mapping[str, Any], record: SweepRecord) -> None:
-        """Writes a report's new epochs and, at its end, the final metrics, the state and the front."""
-        key, now = report["key"], _now()
-        self._submit(self._runs.note, key, now, metrics=self._new_epochs(key, report["epochs"], now))
-        if report["state"] != "running":
-            self._submit(self._end, record.run(key), self._epochs.pop(key, 0), now)
-            self._submit(self._tag_front, frozenset(record.front))
-
-    def reconcile(self, record: SweepRecord, history: History) -> None:
-        """Brings the runs of ended trials to what the study says. ``history`` gives a trial's epochs."""
-        for trial in record.runs:
-            if trial.state in _STATUS:
-                self._submit(self._make_good, trial, record, history)
-        self._submit(self._tag_front, frozenset(record.front))
-
-    def close(self, record: SweepRecord, status: str, artifacts: Mapping[str, Path]) -> None:
-        """Logs the artifacts (files or folders by their place in the parent run), ends the parent run.
-
-        Waits until MLflow has all. If that is interrupted, what is missing is left to `reconcile`.
-        """
-        for place, path in artifacts.items():
-            self._submit(self._runs.log_artifact, "sweep", place, path)
-        self._submit(self._end_parent, record, status, _now())
-        try:
-            self.flush()
-        finally:
-            self._given_up.set()
-            self._submit(_nothing)
+        with self._changed:
+            for key, new in (epochs or {}).items():
+                known = self._epochs.setdefault(key, [])
+                last = known[-1]["epoch"] if known else 0
+                known.extend(epoch for epoch in new if epoch["epoch"] > last)
+            self._record = record
+            self._asked += 1
+            self._changed.notify_all()
 
     def flush(self) -> None:
-        """Waits until all is written; raises what went wrong first in writing."""
-        self._calls.join()
-        if self._error:
-            raise self._error
+        """Waits until all has been written, or refused."""
+        with self._changed:
+            goal = self._asked
+            self._changed.wait_for(lambda: self._done >= goal)
 
-    def _submit(self, function: Callable[..., None], *arguments: Any, **named: Any) -> None:
-        self._calls.put(partial(function, *arguments, **named))
+    def close(self, record: SweepRecord, end: End) -> None:
+        """Brings MLflow to the end of the sweep, and waits for it, until a person interrupts that.
+
+        What it has not taken is said in one line; the next `resume` writes it.
+        """
+        self._end = end
+        self.sync(record)
+        try:
+            self.flush()
+        except KeyboardInterrupt:
+            self._refusal = self._refusal or "the wait for it was interrupted"
+        self._give_up()
+        if self._refusal:
+            self._say(
+                f"{self._server} lacks some of the sweep: {self._refusal}; "
+                f"`python -m sweeper resume {self._space.sweep}` writes it"
+            )
+
+    def _give_up(self) -> None:
+        """Ends the thread, also where it waits."""
+        self._given_up.set()
+        with self._changed:
+            self._changed.notify_all()
+
+    def _waiting(self, sentence: str) -> None:
+        self._tried.set()
+        self._say(sentence)
 
     def _work(self) -> None:
-        """Does what has been asked for, which notes what is to be written, and then writes it."""
         while not self._given_up.is_set():
-            calls = [self._calls.get()]
-            with suppress(queue.Empty):
-                while len(calls) < _AT_ONCE:
-                    calls.append(self._calls.get_nowait())
-            for call in (*calls, self._write):
-                try:
-                    call()
-                except Exception as error:
-                    self._error = self._error or error
-            for _ in calls:
-                self._calls.task_done()
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked > self._done or self._given_up.is_set())
+                goal, record, end = self._asked, self._record, self._end
+            if not self._given_up.is_set() and (end or time.monotonic() >= self._again_at):
+                self._try(record, end)
+            with self._changed:
+                self._done = goal
+                self._changed.notify_all()
 
-    def _write(self) -> None:
-        for error in self._runs.write():
-            self._error = self._error or error
+    def _try(self, record: SweepRecord, end: End | None) -> None:
+        try:
+            self._write(record, end)
+        except Exception as error:
+            self._refused(error, ending=end is not None)
+        else:
+            if self._refusal:
+                self._say(f"{self._server} takes what is written again")
+            self._refusal, self._again_at = None, 0.0
+        self._tried.set()
 
-    def _open(self) -> None:
-        self._runs.open()
-        self._front = frozenset(key for key, run in self._runs.known.items() if run.front)
-        self._runs.note("sweep", _now(), self._space.flat(), tags=self._tags("sweep"), status="RUNNING")
-        self._write()
-        parent = self._runs.known["sweep"]
-        # Its summary is written anew whenever the sweep ends.
-        parent.inherited = frozenset()
-        self._parent = parent.run_id
+    def _refused(self, error: Exception, ending: bool) -> None:
+        """All is looked up anew before the next try: a run, or all of them, may have been deleted."""
+        news = self._tried.is_set() and not self._refusal and not ending and not self._given_up.is_set()
+        self._refusal = line(error)
+        self._open, self._again_at = False, time.monotonic() + _PAUSE
+        if news:
+            self._say(
+                f"{self._server} refuses: {self._refusal}; the sweep goes on, and what is missing there is "
+                "written when it takes it again"
+            )
 
-    def _tags(self, key: str) -> dict[str, str]:
-        """By which a run is found."""
-        name = self._space.sweep if key == "sweep" else key
-        return {"key": key, MLFLOW_RUN_NAME: name, "sweep": self._space.sweep, "role": key.split("-")[0]}
-
-    def _begin(self, key: str, space: Space, at: int) -> None:
-        tags = self._tags(key) | {MLFLOW_PARENT_RUN_ID: self._parent, "method": space.method.name}
-        self._runs.note(key, at, space.flat(), tags=tags, status="RUNNING")
-
-    def _new_epochs(self, key: str, epochs: Iterable[Mapping[str, float]], at: int) -> list[Metric]:
-        """Metrics of epochs that this driver has not logged."""
-        new = [epoch for epoch in epochs if epoch["epoch"] > self._epochs.get(key, 0)]
-        if new:
-            self._epochs[key] = int(new[-1]["epoch"])
-        return [metric for epoch in new for metric in _metrics(epoch, int(epoch["epoch"]), at)]
-
-    def _end(self, trial: TrialRecord, epoch: int, at: int) -> None:
-        """Final metrics that no epoch has logged, the curve, tags, and the run's status."""
-        known = self._runs.known.get(trial.key)
-        epoch = max(epoch, known.epoch if known else 0)
-        final = {n: v for n, v in trial.metrics.items() if n.startswith("test/") or not epoch}
-        tags = {"state": trial.state, "feasible": str(trial.feasible).lower(), "reason": trial.reason or ""}
-        tags["active"] = ",".join(trial.active)
-        metrics = [*_metrics(final, epoch, at), *_curve(trial, at)]
-        self._runs.note(trial.key, at, metrics=metrics, tags=tags, status=_STATUS[trial.state])
-
-    def _make_good(self, trial: TrialRecord, record: SweepRecord, history: History) -> None:
-        known, now = self._runs.known.get(trial.key), _now()
-        if known and known.described and known.status == _STATUS[trial.state]:
-            return
-        self._begin(trial.key, space_of(self._space, record, trial), now)
-        # A pruned trial may have trained on with its pack.
-        last = trial.metrics.get("epoch", 0)
-        epochs = [epoch for epoch in history(trial.key) if epoch["epoch"] <= last]
-        self._runs.note(
-            trial.key, now, metrics=[m for e in epochs for m in _metrics(e, int(e["epoch"]), now)]
-        )
-        self._end(trial, int(epochs[-1]["epoch"]) if epochs else 0, now)
-
-    def _tag_front(self, front: frozenset[str]) -> None:
-        for key in front ^ self._front:
-            self._runs.note(key, _now(), tags={"front": str(key in front).lower()})
+    def _write(self, record: SweepRecord, end: End | None) -> None:
+        """Writes all that MLflow lacks; raises what went wrong first, when the rest is written."""
+        if not self._open:
+            self._begin(record)
+        parent = self._runs.known[SWEEP].run_id
+        front = frozenset(record.front)
+        self._settled -= front ^ self._front
         self._front = front
+        failed, ended = None, False
+        for trial in record.runs:
+            if trial.key in self._settled or not (trial.state in STATUS or trial.key in self._epochs):
+                continue
+            try:
+                self._write_trial(trial, record, parent)
+                ended = ended or trial.state in STATUS
+            except Exception as error:
+                failed = failed or error
+        if failed:
+            raise failed
+        if end:
+            self._finish(record, end)
+        elif ended:
+            self._write_sweep(record, "RUNNING")
 
-    def _end_parent(self, record: SweepRecord, status: str, at: int) -> None:
-        summary = {
-            "trials_complete": sum(trial.state == "complete" for trial in record.trials),
-            "trials_feasible": sum(trial.feasible for trial in record.trials),
-            "trials_pruned": sum(trial.state == "pruned" for trial in record.trials),
-            "front_size": len(record.front),
-        }
-        self._runs.note("sweep", at, metrics=_metrics(summary, 0, at), status=status)
+    def _begin(self, record: SweepRecord) -> None:
+        self._runs.open()
+        self._settled.clear()
+        known = self._runs.known.get(SWEEP)
+        self._origin = {n: v for n, v in self._origin.items() if not known or n not in known.tags}
+        self._write_sweep(record, "RUNNING")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "space.yaml"
+            file.write_text(self._space.to_yaml())
+            self._runs.log_artifact(SWEEP, "", file)
+        self._open = True
+        self._tried.set()
+
+    def _write_trial(self, trial: TrialRecord, record: SweepRecord, parent: str) -> None:
+        known, over = self._runs.known.get(trial.key), trial.state in STATUS
+        with self._changed:
+            epochs = list(self._epochs.get(trial.key, ()))
+        in_step = known and known.described and known.status == STATUS.get(trial.state)
+        if over and not in_step and not epochs:
+            epochs = list(self._history(trial.key))
+        if over:
+            epochs = list(until_end(trial, epochs))
+        wanted = run_of_trial(trial, record, self._space, parent, epochs, known)
+        self._runs.write(trial.key, wanted)
+        if over:
+            self._settled.add(trial.key)
+            with self._changed:
+                self._epochs.pop(trial.key, None)
+
+    def _write_sweep(self, record: SweepRecord, status: str) -> None:
+        wanted = run_of_sweep(record, self._space, self._origin, status, self._began, _now())
+        self._runs.write(SWEEP, wanted)
+
+    def _finish(self, record: SweepRecord, end: End) -> None:
+        for place, path in end.artifacts.items():
+            self._runs.log_artifact(SWEEP, place, path)
+        if end.winner:
+            log_winner(self._runs, *end.winner)
+        self._write_sweep(record, end.status)
 
 
 def _now() -> int:
     """Milliseconds, as MLflow counts time."""
     return int(time.time() * 1000)
-
-
-def _nothing() -> None:
-    """What wakes the thread."""
-
-
-def _metrics(values: Mapping[str, float], step: int, at: int) -> list[Metric]:
-    return [Metric(name, float(value), at, step) for name, value in values.items()]
-
-
-def _curve(trial: TrialRecord, at: int) -> list[Metric]:
-    """The WiSE-FT curve as ``wise_ft/<metric>``; MLflow's steps are whole, so a step is a tenth of a."""
-    return [
-        metric
-        for point in trial.curve
-        for metric in _metrics(
-            {f"wise_ft/{name}": value for name, value in point.items() if name != "a"},
-            round(10 * point["a"]),
-            at,
-        )
-    ]

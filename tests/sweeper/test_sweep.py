@@ -11,6 +11,7 @@ from workplace import REPOSITORY, Workplace, run_arguments, runs, trials
 from search_spaces import load_space
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.claim import claim
 from sweeper.study.sweep_study import SweepStudy
 
 pytestmark = pytest.mark.slow
@@ -121,9 +122,11 @@ def test_no_trial_inside_the_budget_has_a_status_of_its_own(tmp_path: Path) -> N
     )
     with contextlib.chdir(tmp_path):
         folder = SweepFolder(space.sweep)
-        folder.remember_storage(None)
+        claim(folder, None, print)
         reference = {"id_accuracy": 50.0, "retained_accuracy": 90.0}
-        study = SweepStudy.create(space, ("a", "b", "c"), reference, 1, open_storage(None, folder.journal))
+        study = SweepStudy.create(
+            space, ("a", "b", "c"), reference, 1, open_storage(None, folder.journal), sweep_id=folder.id
+        )
         job = study.next_trial()
         assert job is not None
         metrics = {"id_accuracy": 90.0, "forgetting": 1.0, "retained_accuracy": 89.0, "active_blocks": 3.0}

@@ -19,7 +19,7 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
-from sweeper.tracking.tracker import Tracker
+from sweeper.tracking.tracker import End, Tracker
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]
@@ -47,10 +47,11 @@ def test_tune_lets_go_of_what_it_has_trained(folder: SweepFolder, monkeypatch: p
     """Ten trials by a Tune that is run anew after every four: each is trained once."""
     monkeypatch.setattr(runner, "PACKS_A_RUN", 4)
     study = make_study(folder, 10)
-    tracker = Tracker(study.space)
+    tracker = Tracker(study, lambda key: [], print)
+    tracker.open()
     with cluster(LOCAL):
         train(study, DoNothing, folder, tracker, AROUND, check=lambda: None)
-    tracker.close(study.record(), "FINISHED", {})
+    tracker.close(study.record(), End("FINISHED"))
 
     assert [trial.state for trial in study.record().trials] == ["complete"] * 10
     gc.collect()

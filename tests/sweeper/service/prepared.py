@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from search_spaces import load_space
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.claim import claim
 from sweeper.study.sweep_study import SweepStudy
 
 REPOSITORY = Path(__file__).parents[3]
@@ -30,8 +31,10 @@ def study(name: str = "clip_lambda", trials: int = 8, url: str | None = None) ->
     space = load_space(SPACE, [f"sweep={name}", "baselines=[full]", f"search.trials={trials}"])
     folder = SweepFolder(name)
     folder.path.mkdir(parents=True)
-    folder.remember_storage(url)
-    made = SweepStudy.create(space, BLOCKS, REFERENCE, 1, open_storage(url, folder.journal))
+    claim(folder, url, print)
+    made = SweepStudy.create(
+        space, BLOCKS, REFERENCE, 1, open_storage(url, folder.journal), sweep_id=folder.id
+    )
     baseline = made.next_baseline()
     assert baseline is not None
     made.tell(report(baseline.key, 96.0, 20.0, 32))

@@ -13,7 +13,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def remember(name: str, url: str | None) -> SweepFolder:
     folder = SweepFolder(name)
-    folder.remember_storage(url)
+    folder.remember(url, name, "1d")
     return folder
 
 

@@ -54,7 +54,7 @@ def break_commit(storage: BaseStorage, postgres: Postgres, statement: str) -> li
 
     What is given has two entries when that has been.
     """
-    engine = storage._backend.engine  # type: ignore[attr-defined]
+    engine = storage._database._backend.engine  # type: ignore[attr-defined]
     seen: list[str] = []
 
     @event.listens_for(engine, "after_cursor_execute")

@@ -234,7 +234,7 @@ def test_a_sweep_that_prunes_and_confirms_ends_as_if_it_had_not_been_stopped(tmp
 
 def record_of(place: Workplace) -> SweepRecord:
     with contextlib.chdir(place.folder):
-        return open_study("clip_lambda", None).record()
+        return open_study(SweepFolder("clip_lambda"), None).record()
 
 
 def timeless(run: TrialRecord) -> TrialRecord:

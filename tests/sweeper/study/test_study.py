@@ -1,7 +1,9 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import optuna
+import optuna_dashboard
 import pytest
 
 from search_spaces import Space, load_space
@@ -233,15 +235,31 @@ def test_what_was_under_way_goes_on_with_the_same_values(url: str | None, tmp_pa
     assert [t.state for t in again.record().trials] == ["complete"]
 
 
+def test_optuna_and_its_dashboard_know_which_trials_are_inside_the_budget(tmp_path: Path) -> None:
+    study = create(space(), None, tmp_path)
+    for active in (2, 5):
+        job = study.next_trial()
+        assert job is not None
+        study.tell(report(job.key, active=active, accuracy=80.0 + active))
+    storage = open_storage(None, tmp_path / "study.journal")
+    plain = optuna.load_study(study_name="clip_lambda", storage=storage)
+    assert [list(trial.constraints.values()) for trial in plain.trials] == [[0], [3]]
+    assert [trial.number for trial in plain.best_trials] == [0]
+    study_id = storage.get_study_id_from_name("clip_lambda")
+    with httpx.Client(transport=httpx.WSGITransport(optuna_dashboard.wsgi(storage))) as dashboard:
+        answer = dashboard.get(f"http://dashboard/api/studies/{study_id}").raise_for_status().json()
+    assert [trial["constraints"] for trial in answer["trials"]] == [[0], [3]]
+
+
 def test_a_driver_killed_between_constraint_and_end_can_tell_again(tmp_path: Path) -> None:
     study = create(space(), None, tmp_path)
     job = study.next_trial()
     assert job is not None
-    study._under_way[job.key].set_constraint("budget", 0)
+    trial_id = study._trial_id("clip_lambda", 0)
+    study._storage.set_trial_system_attr(trial_id, "constraints", [0])
     again = reopen(None, tmp_path)
     (job,) = again.interrupted()
-    with pytest.warns(UserWarning, match="already set"):
-        again.tell(report(job.key))
+    again.tell(report(job.key))
     assert again.record().trials[0].feasible
 
 

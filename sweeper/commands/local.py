@@ -1,0 +1,53 @@
+"""The sweeps that are kept here: in this working directory, or in a storage."""
+
+from pathlib import Path
+
+from sweeper.commands.options import say, show
+from sweeper.driver.progress import sweep_line, under_way
+from sweeper.errors import UserError
+from sweeper.report import front_table
+from sweeper.report.outcome import write_outcome
+from sweeper.storage.folders import SweepFolder, names
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy, open_study
+
+
+class Local:
+    """What `sweeper.commands.remote.Remote` is for a service.
+
+    Args:
+        storage: URL of the Optuna storage; None for what each sweep's folder notes.
+    """
+
+    def __init__(self, storage: str | None) -> None:
+        self._storage = storage
+
+    def show_all(self) -> None:
+        """A line a sweep: of all in the storage if it is named, else of those in this working directory."""
+        if self._storage:
+            storage = open_storage(self._storage, Path())
+            for name in SweepStudy.names(storage):
+                say(sweep_line(SweepStudy(name, storage).record()))
+            return
+        for name in names():
+            try:
+                say(sweep_line(self._open(name).record()))
+            except UserError as error:
+                say(f"{name}: {error}")
+
+    def show(self, name: str) -> None:
+        """How far a sweep is, what is under way, and its front."""
+        record = self._open(name).record()
+        say(sweep_line(record))
+        if any(run.state == "running" for run in record.runs):
+            show(under_way(record))
+        show(front_table(record))
+
+    def report(self, name: str) -> None:
+        """Writes the report as the sweep stands now."""
+        outcome = write_outcome(self._open(name), SweepFolder(name))
+        say(f"report: {outcome.page}")
+
+    def _open(self, name: str) -> SweepStudy:
+        folder = SweepFolder(name)
+        return open_study(folder, folder.storage(self._storage))

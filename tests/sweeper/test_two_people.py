@@ -1,0 +1,57 @@
+"""Two people run a space of one name, each in a folder of their own, with one MLflow and one PostgreSQL."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from postgres import server
+from workplace import Workplace, run_arguments, trials
+
+pytestmark = pytest.mark.slow
+
+
+@dataclasses.dataclass(frozen=True)
+class Desk(Workplace):
+    """A person's folder, with the MLflow of all."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder.parent}/mlflow.db"}
+
+
+def test_each_has_their_own_runs_front_and_report(tmp_path: Path) -> None:
+    small = ("search.trials=2", "baselines=[]", "training.epochs=1", "budget={active_blocks: 32}")
+    one, other = Desk(tmp_path / "one"), Desk(tmp_path / "other")
+    with server() as postgres:
+        told = []
+        for place, seed in ((one, 0), (other, 7)):
+            place.folder.mkdir()
+            arguments = run_arguments(*small, f"search.seed={seed}")
+            told.append(place.sweeper(*arguments, "--storage", postgres.url))
+    assert "keeps this one as 'clip_lambda-" not in told[0] and "keeps this one as 'clip_lambda-" in told[1]
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("clip_lambda")
+    assert experiment is not None
+    found = client.search_runs([experiment.experiment_id])
+    assert len(found) == 6
+    frames: list[pd.DataFrame] = [trials(place) for place in (one, other)]
+    assert not frames[0]["method.lambda"].equals(frames[1]["method.lambda"])
+    parents = [run for run in found if run.data.tags["role"] == "sweep"]
+    for frame in frames:
+        prices = {str(price) for price in frame["method.lambda"]}
+        runs = [run for run in found if run.data.params.get("method.lambda") in prices]
+        assert {run.data.tags["key"] for run in runs if run not in parents} == set(frame.index)
+        (sweep_id,) = {run.data.tags["sweep_id"] for run in runs if run not in parents}
+        (parent,) = (run for run in parents if run.data.tags["sweep_id"] == sweep_id)
+        assert parent.data.tags["knee"] == frame.index[frame.knee].item()
+        assert (
+            parent.data.tags["mlflow.user"] and "clip_lambda.yaml" in parent.data.tags["mlflow.source.name"]
+        )
+        (model,) = (
+            m
+            for m in client.search_logged_models([experiment.experiment_id])
+            if m.source_run_id == parent.info.run_id
+        )
+        assert model.tags["key"] == parent.data.tags["knee"]

@@ -1,0 +1,65 @@
+"""A trial as a model of MLflow, loaded again by MLflow alone."""
+
+from pathlib import Path
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from search_spaces import load_space
+from sweeper.errors import UserError
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy
+from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.winner import register_model
+from trainables import open_problem
+from trainables.evaluate import evaluate
+from trainables.export import FORMATS, Trained, load_given
+from trainables.training import Training
+
+SPACE = load_space(
+    "spaces/clip_lambda.yaml",
+    ["baselines=[]", "search.trials=1", "data.ood=[]", "training.epochs=1", "budget={active_blocks: 2}"],
+)
+
+
+def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    resolved = SPACE.dump()
+    problem = open_problem(resolved)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    mlflow.set_tracking_uri(uri)
+    study = SweepStudy.create(SPACE, ("a", "b"), {}, 1, open_storage(None, tmp_path / "journal"))
+    job = study.next_trial()
+    assert job is not None
+    metrics = {"id_accuracy": 80.0, "forgetting": 1.0, "active_blocks": 2, "epoch": 0}
+    study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": (), "reason": None})
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    FORMATS["adapter"](Trained(Training(problem, [resolved]), resolved["model"], {}), adapter)
+    trial = study.record().trials[0]
+
+    with pytest.raises(UserError, match=r"--register best: MLflow at .* resume clip_lambda` writes it"):
+        register_model(study, trial, adapter, "best")
+    for _ in range(2):  # a sweep that is gone on with keeps its winner once
+        tracker = Tracker(study, lambda key: [], print)
+        tracker.open()
+        tracker.close(study.record(), End("FINISHED", {}, (trial, adapter)))
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("clip_lambda")
+    assert experiment is not None
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    assert (model.name, str(model.status), model.tags["key"]) == ("winner", "READY", "trial-0000")
+    assert [register_model(study, trial, adapter, "best") for _ in range(2)] == ["1", "2"]
+
+    images = problem.task.val
+    loaded = mlflow.pyfunc.load_model("models:/best/2")
+    probabilities = loaded.predict(images.pixels.numpy())
+    assert tuple(probabilities.columns) == problem.task.classes
+    right = np.mean(probabilities.to_numpy().argmax(axis=1) == images.labels.numpy())
+    given = load_given(adapter, problem.backbone, resolved["model"])
+    assert 100 * right == pytest.approx(evaluate(problem, given, resolved["training"])["id_accuracy"])
