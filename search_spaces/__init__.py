@@ -11,7 +11,7 @@ from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, Sel
 from search_spaces.model import Model
 from search_spaces.search import Choices, Objectives, Range, Search
 from search_spaces.space import Space, json_schema, parse_space
-from search_spaces.suggest import grid, suggest
+from search_spaces.suggest import grid, points, suggest, trials_of
 from search_spaces.training import Resources, Training
 
 __all__ = [
@@ -45,5 +45,7 @@ __all__ = [
     "json_schema",
     "load_space",
     "parse_space",
+    "points",
     "suggest",
+    "trials_of",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from search_spaces import SpaceError, json_schema, load_space
+from search_spaces import SpaceError, json_schema, load_space, trials_of
 from sweeper.commands import remote
 from sweeper.commands.options import (
     Address,
@@ -75,14 +75,21 @@ def run(
 def resume(
     name: Name,
     trials: Trials = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="begin what has failed again, with the same values")
+    ] = False,
     address: Address = None,
     storage: Storage = None,
     server: Server = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
+        if retry_failed:
+            raise UserError(
+                "--retry-failed: a service has no such option; resume the sweep in its own folder"
+            )
         return remote.resume(name, trials, server)
-    _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, around))
+    _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, retry_failed, around))
 
 
 @app.command()
@@ -117,7 +124,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return
-    runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
+    runs = f"{trials_of(loaded)} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):
         runs += f" and {again} confirmations"
     say(

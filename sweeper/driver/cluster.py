@@ -16,6 +16,7 @@ from sweeper.storage.results import is_there, mark
 
 # Tune's own logs and snapshots are not used: the study is the truth.
 os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
 # The driver's own handlers end a sweep cleanly; Tune's would swallow Ctrl-C.

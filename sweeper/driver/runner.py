@@ -15,15 +15,15 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space
-from sweeper.driver.callback import SweepCallback
+from search_spaces import Space, points
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
+from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import choose_pack
 from sweeper.driver.progress import Progress
-from sweeper.driver.pruner import Pruner
 from sweeper.driver.reference import known_reference
+from sweeper.driver.scheduler import SweepScheduler
 from sweeper.driver.searcher import PackSearcher
 from sweeper.errors import UserError
 from sweeper.export import front_adapters
@@ -40,8 +40,6 @@ from trainables.fine_tune import FineTune
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
-# A trial whose process dies (not one that raises) is tried this many times more, from its checkpoint.
-_RETRIES = 2
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
 
@@ -90,15 +88,18 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
             reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
             folder.remember_storage(around.storage)
             study = SweepStudy.create(space, blocks, reference, pack, storage, results)
+            if study.asked < space.search.trials:
+                around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
-def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
+def resume(name: str, trials: int | None, retry_failed: bool, around: Surroundings) -> Outcome:
     """Goes on with a sweep: keeps what finished, goes on with what was under way, asks for the rest.
 
     Args:
         name: of the sweep.
         trials: number of trials asked for from now on, in all; None leaves it as it is.
+        retry_failed: whether what has failed is begun again, with the same values.
         around: as for `start`.
 
     Raises:
@@ -111,6 +112,8 @@ def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
         study = open_study(name, url, around.say)
         if trials is not None:
             _ask_for(study, trials)
+        if retry_failed:
+            around.say(f"begins {study.retry_failed()} failed runs again")
         problem = open_problem(study.space.dump())
         with cluster(around.cluster):
             check_shared(study.results, study.space)
@@ -153,6 +156,11 @@ def _ask_for(study: SweepStudy, trials: int) -> None:
     if trials < started:
         raise UserError(
             f"--trials {trials}: the sweep has started {started} already; ask for that many or more"
+        )
+    if study.space.search.sampler == "grid" and trials > max(started, points(study.space)):
+        raise UserError(
+            f"--trials {trials}: the grid has {points(study.space)} points, so there are no more trials; "
+            "start another sweep over more values"
         )
     study.asked = trials
 
@@ -225,36 +233,37 @@ def train(
         around: where it runs.
         check: called where nothing is half done; may raise to end the sweep.
     """
-    searcher = PackSearcher(study, folder)
-    tune_config = TuneConfig(
-        search_alg=searcher,
-        num_samples=PACKS_A_RUN,
-        # On a cluster one pack more than there is room for waits, so that a new node gets it.
-        max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
-        reuse_actors=True,
-    )
     with Progress(around.console, study.record()) as progress:
-        callback = SweepCallback(study, searcher, tracker, progress, check)
+        faults = Faults(progress.say)
+        searcher = PackSearcher(study, folder, faults, check)
+        tune_config = TuneConfig(
+            search_alg=searcher,
+            scheduler=SweepScheduler(study, searcher, faults, tracker, progress, check),
+            num_samples=PACKS_A_RUN,
+            # On a cluster one pack more than there is room for waits, so that a new node gets it.
+            max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
+            reuse_actors=True,
+        )
+        resources = _tune_names(asked(study.space))
         while not searcher.finished:
             with tempfile.TemporaryDirectory() as scratch:
                 tune.Tuner(
-                    tune.with_resources(trainable, _tune_names(asked(study.space))),
+                    tune.with_resources(trainable, resources),
                     tune_config=tune_config,
-                    run_config=_run_config(study, callback, scratch),
+                    run_config=_run_config(scratch),
                 ).fit()
             gc.collect()  # what Tune leaves behind refers to itself
 
 
-def _run_config(study: SweepStudy, callback: SweepCallback, scratch: str) -> RunConfig:
+def _run_config(scratch: str) -> RunConfig:
     return RunConfig(
         name="tune",
         storage_path=scratch,
         verbose=0,
-        stop=Pruner(study) if study.space.search.prune else None,
-        callbacks=[callback],
         # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
         checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-        failure_config=FailureConfig(max_failures=_RETRIES),
+        # What is tried again the scheduler says.
+        failure_config=FailureConfig(max_failures=0),
     )
 
 

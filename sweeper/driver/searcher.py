@@ -7,6 +7,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from sweeper.driver.faults import Faults
 from sweeper.driver.unsaved import Unsaved
 from sweeper.storage.folders import SweepFolder
 from sweeper.study.sweep_study import Job, SweepStudy
@@ -16,24 +17,38 @@ class PackSearcher(Unsaved, Searcher):
     """Hands out packs: what was interrupted, the baselines, new trials from Optuna, then confirmations.
 
     A Tune trial is one pack. What was interrupted goes on alone, since pack members share their epochs.
-    Results are told to the study by the sweep's callback, which hears of them before the next pack is
+    Results are told to the study by the scheduler, which hears of them before the next pack is
     asked for.
+
+    Args:
+        study: what is asked for.
+        folder: of the sweep.
+        faults: says when no pack is to begin.
+        check: called where nothing is half done; may raise to end the sweep.
 
     Attributes:
         finished: whether there is no pack left to hand out, and none that may come back.
     """
 
-    def __init__(self, study: SweepStudy, folder: SweepFolder) -> None:
+    def __init__(
+        self, study: SweepStudy, folder: SweepFolder, faults: Faults, check: Callable[[], None]
+    ) -> None:
         super().__init__()
         self._study = study
         self._folder = folder
+        self._faults = faults
+        self._check = check
         self._waiting = deque([job] for job in study.interrupted())
+        self._faulted: deque[list[Job]] = deque()
         self._out: dict[str, Job] = {}
         self.finished = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next pack, or ``FINISHED``; None if more may come of what is under way: ask again later."""
+        self._check()  # Tune asks every second, and does nothing else, as long as nothing is under way.
         self._out = {key: job for key, job in self._out.items() if self._study.under_way(key)}
+        if self._out and self._faults.holds_back():
+            return None
         jobs = self._next_pack()
         if not jobs:
             self.finished = not self._out
@@ -46,6 +61,14 @@ class PackSearcher(Unsaved, Searcher):
         folder = self._folder.trial(job.key, self._study.results)
         return {"key": job.key, "space": json.dumps(job.space.dump()), "folder": folder}
 
+    def put_back(self, keys: Sequence[str], machine: bool) -> None:
+        """Takes back a pack whose process has ended; it goes on from its checkpoints.
+
+        Where a machine is to blame, or seems to be, other packs go first.
+        """
+        if keys:
+            (self._faulted if machine else self._waiting).append([self._out[key] for key in keys])
+
     def halve(self, keys: Sequence[str]) -> None:
         """Takes back members of a pack that was too large; they go on in two packs from their checkpoints."""
         jobs = [self._out[key] for key in keys]
@@ -53,6 +76,11 @@ class PackSearcher(Unsaved, Searcher):
         self._waiting.extend(half for half in (jobs[:middle], jobs[middle:]) if half)
 
     def _next_pack(self) -> list[Job]:
+        if self._faulted and not self._faults.doubtful:
+            return self._faulted.popleft()
+        return self._without_fault() or (self._faulted.popleft() if self._faulted else [])
+
+    def _without_fault(self) -> list[Job]:
         if self._waiting:
             return self._waiting.popleft()
         baseline = self._study.next_baseline()
@@ -78,7 +106,7 @@ class PackSearcher(Unsaved, Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing to do: the sweep's callback tells the study."""
+        """Nothing to do: the scheduler tells the study."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is the state."""

@@ -1,6 +1,7 @@
 """Where a sweep's study is kept."""
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
             not answer.
     """
     if url is None:
-        return JournalStorage(JournalFileBackend(str(journal)))
+        return JournalStorage(PatientJournal(journal, waiting))
     parsed = parse_url(url)
     patience = Patience(shown(url), waiting)
     try:
@@ -59,6 +60,27 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
         raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
     except UserError as error:
         raise UserError(f"--storage: the database cannot be opened: {error}") from None
+
+
+class PatientJournal(JournalFileBackend):
+    """Optuna's journal file; a line that finds no room on the disk is written once there is."""
+
+    def __init__(self, journal: Path, waiting: Waiting | None) -> None:
+        super().__init__(str(journal))
+        self._patience = Patience(str(journal), waiting)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """See `optuna.storages.journal.JournalFileBackend`. Only one process, a sweep's driver, writes."""
+        size = Path(self._file_path).stat().st_size
+
+        def append(again: bool) -> None:
+            try:
+                super(PatientJournal, self).append_logs(logs)
+            except OSError:
+                os.truncate(self._file_path, size)
+                raise
+
+        self._patience.outlast(append)
 
 
 class PatientStorage(_CachedStorage):
@@ -202,8 +224,9 @@ def mend_journal(journal: Path) -> None:
     """Makes a journal readable and writable again after its writer was killed.
 
     Cuts off a half-written last line, behind which nothing could be read, and removes the lock that the
-    dead writer held. Only for the one who holds the sweep's own lock.
+    dead writer held. What stays is not written again, so nothing is lost if this is cut off as well. Only
+    for the one who holds the sweep's own lock.
     """
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n"):
-        journal.write_bytes(data[: data.rfind(b"\n") + 1])
+        os.truncate(journal, data.rfind(b"\n") + 1)

@@ -1,5 +1,6 @@
-"""Servers that are away for a while: how that is told from a mistake, and how it is outlived."""
+"""Servers and disks that are away for a while: how that is told from a mistake, and how it is outlived."""
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -25,6 +26,12 @@ _REFUSED = (
     "does not exist",
     "pg_hba.conf",
     "permission denied",
+)
+_PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# A disk that is full, broken or read-only for now, a mount whose server is away.
+_PASSING_FILES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH),
 )
 # SQLSTATE: connection lost, read-only (a standby), deadlock, out of disk or memory, shut down, system error.
 _PASSING = ("08", "25006", "40", "53", "57P", "58")
@@ -107,11 +114,13 @@ def _passes(error: BaseException) -> bool:
             words in str(error) for words in _REFUSED
         )
     if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return error.sqlite_errorcode & 0xFF in _PASSING_SQLITE
     if isinstance(error, requests.HTTPError):
         return error.response is not None and error.response.status_code >= 500
     if isinstance(error, requests.exceptions.SSLError):
         return False
+    if isinstance(error, OSError) and error.errno in _PASSING_FILES:
+        return True
     connection = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError)
     return isinstance(error, (*connection, requests.exceptions.ChunkedEncodingError)) or bool(
         isinstance(error, DBAPIError) and error.connection_invalidated

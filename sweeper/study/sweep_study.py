@@ -1,6 +1,6 @@
 """The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, parse_space
+from search_spaces import Space, parse_space, trials_of
 from sweeper.errors import UserError
 from sweeper.search.samplers import make_sampler, propose
 from sweeper.storage.folders import SweepFolder
@@ -16,12 +16,13 @@ from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
 from sweeper.study.confirm import pending
 from sweeper.study.reading import LABEL, Objectives, trial_key
-from sweeper.study.records import Role, SweepRecord
+from sweeper.study.records import Role, SweepRecord, TrialRecord
 from sweeper.study.remembered import RememberedSweep
 
 Report = Mapping[str, Any]
 
 _LAST_ATTRIBUTE = "asked"
+_RETRIES = "retries"  # the attribute of a run that names the failed one that it stands for
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class SweepStudy:
             "reference": dict(reference),
             "pack": pack,
             "results": results,
-            _LAST_ATTRIBUTE: space.search.trials,
+            _LAST_ATTRIBUTE: trials_of(space),
         }
         for attribute, value in attributes.items():
             trials.set_user_attr(attribute, value)
@@ -148,6 +149,25 @@ class SweepStudy:
             for frozen in self._frozen(role, TrialState.RUNNING)
             if (name, frozen.number) not in under_way
         ]
+
+    def retry_failed(self) -> int:
+        """Begins what has failed again, each with the values it had; the driver finds it as interrupted.
+
+        A trial is begun again as one more trial, since Optuna lets no trial that has ended be changed; of a
+        baseline or a confirmation the later run stands for both. How many are begun.
+        """
+        begun = 0
+        for role, name in _study_names(self.name).items():
+            runs = self._frozen(role)
+            retried = {run.user_attrs.get(_RETRIES) for run in runs}
+            for run in runs:
+                if run.state == TrialState.FAIL and run.number not in retried:
+                    if role == "trial":
+                        self.asked += 1
+                    study_id = self._storage.get_study_id_from_name(name)
+                    self._storage.create_new_trial(study_id, _again(run))
+                    begun += 1
+        return begun
 
     def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
         """Optuna's trials, by number; only those in one of the states, if any is named."""
@@ -210,7 +230,7 @@ class SweepStudy:
             job = Job(trial_key(number), self.space.with_values(propose(self.space, trial, self.blocks)))
         else:
             record = self.record()
-            run = record.confirmations[number]
+            run = self._remembered.confirmations.of(self._frozen(role))[number]
             job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
@@ -270,9 +290,9 @@ class SweepStudy:
             asked=self.asked,
             reference=self.reference,
             trials=trials,
-            baselines=known.baselines.of(self._frozen("baseline")),
+            baselines=_latest(known.baselines.of(self._frozen("baseline"))),
             front=tuple(trial.key for trial in known.front.trials),
-            confirmations=known.confirmations.of(self._frozen("confirmation")),
+            confirmations=_latest(known.confirmations.of(self._frozen("confirmation"))),
             mode=self.space.budget.mode,
             tolerance=self.space.budget.tolerance,
         )
@@ -292,6 +312,22 @@ def open_study(name: str, url: str | None, waiting: Callable[[str], None] | None
     if not SweepStudy.exists(name, storage):
         raise UserError(f"the storage knows no sweep '{name}'; start it with `python -m sweeper run`")
     return SweepStudy(name, storage)
+
+
+def _again(run: FrozenTrial) -> FrozenTrial:
+    """A run that has failed, as a new one under way that is given the same values."""
+    kept = {name: value for name, value in run.user_attrs.items() if name in ("trial", "seed")}
+    values = run.system_attrs.get("fixed_params", {}) | run.params
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        user_attrs=kept | {_RETRIES: run.number},
+        system_attrs={"fixed_params": values},
+    )
+
+
+def _latest(runs: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The last run of each key, where the first one stood."""
+    return tuple({run.key: run for run in runs}.values())
 
 
 def _study_names(sweep: str) -> dict[Role, str]:
