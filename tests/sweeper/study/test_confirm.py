@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 from workplace import Workplace, run_arguments, runs
 
 from search_spaces import Space, load_space
-from sweeper.driver.progress import sweep_line
 from sweeper.driver.faults import Faults
+from sweeper.driver.progress import sweep_line
 from sweeper.driver.searcher import PackSearcher
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
