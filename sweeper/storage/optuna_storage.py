@@ -3,7 +3,8 @@
 import functools
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from sweeper.errors import UserError
-from sweeper.storage.outages import Patience, Waiting, outage
+from sweeper.storage.outages import Patience, UnansweredError, Waiting, outage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -53,12 +54,24 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
         return JournalStorage(PatientJournal(journal, waiting))
     parsed = parse_url(url)
     patience = Patience(shown(url), waiting)
-    try:
+    with opening(parsed):
         return PatientStorage(patience.outlast(lambda again: _open(parsed)), patience)
+
+
+@contextmanager
+def opening(url: URL) -> Iterator[None]:
+    """Turns what goes wrong in opening a database into a message.
+
+    Raises:
+        UserError: something does.
+    """
+    try:
+        yield
     except (SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
-    except UserError as error:
+        place = shown(url.render_as_string(hide_password=False))
+        raise UserError(f"--storage: {place} cannot be opened: {reason}") from None
+    except UnansweredError as error:
         raise UserError(f"--storage: the database cannot be opened: {error}") from None
 
 

@@ -45,6 +45,10 @@ def outage(error: BaseException) -> str | None:
     return next((_line(cause) for cause in _causes(error) if _passes(cause)), None)
 
 
+class UnansweredError(UserError):
+    """A server is away and nobody waits for it."""
+
+
 class Patience:
     """Tries again every second while a server is away, from whatever thread.
 
@@ -68,7 +72,7 @@ class Patience:
             operation: is told whether it is tried again: what was tried before may have been done, unseen.
 
         Raises:
-            UserError: the server is away and nobody waits.
+            UnansweredError: the server is away and nobody waits.
         """
         tries = 0
         while True:
@@ -79,7 +83,7 @@ class Patience:
                 if reason is None:
                     raise
                 if self._waiting is None:
-                    raise UserError(f"{self._server} does not answer: {reason}") from None
+                    raise UnansweredError(f"{self._server} does not answer: {reason}") from None
                 # A server that was back within a second is not worth a sentence.
                 if tries > 0:
                     self._tell(away=True, sentence=f"waiting for {self._server}: {reason}")
