@@ -14,6 +14,11 @@ _ROUNDS = {"random": 1, "grid": 1}
 _LEARNING = 4
 
 
+def rounds(space: Space) -> int:
+    """How many rounds a space's sampler needs at least: it learns from those before."""
+    return _ROUNDS.get(space.search.sampler, _LEARNING)
+
+
 def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
     """The pack size that a space asks for; for ``auto``, the one that trains most trials a second here.
 
@@ -33,8 +38,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
 
 def _fastest(problem: Problem, space: Space, at_once: int) -> int:
     best, best_cost = 1, float("inf")
-    rounds = _ROUNDS.get(space.search.sampler, _LEARNING)
-    largest = max(1, trials_of(space) // (rounds * at_once))
+    largest = max(1, trials_of(space) // (rounds(space) * at_once))
     for size in (size for size in _SIZES if size <= largest):
         try:
             cost = _seconds_a_step(problem, space, size) / size

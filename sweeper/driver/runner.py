@@ -1,6 +1,7 @@
 """Runs a sweep: opens the study, the tracker and the tuner, and ends with the report."""
 
 import gc
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
 from search_spaces import Space, points
-from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
+from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit
 from sweeper.driver.interrupt import Interruption
@@ -84,8 +85,9 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
         with cluster(around.cluster):
+            wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
-            reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
+            reference, pack = _measure(problem, space, _packs(space), here=around.cluster == LOCAL)
             folder.remember_storage(around.storage)
             study = SweepStudy.create(space, blocks, reference, pack, storage, results)
             if study.asked < space.search.trials:
@@ -116,6 +118,7 @@ def resume(name: str, trials: int | None, retry_failed: bool, around: Surroundin
             around.say(f"begins {study.retry_failed()} failed runs again")
         problem = open_problem(study.space.dump())
         with cluster(around.cluster):
+            wait_for_room(study.space, around.cluster, around.say)
             check_shared(study.results, study.space)
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
@@ -163,6 +166,11 @@ def _ask_for(study: SweepStudy, trials: int) -> None:
             "start another sweep over more values"
         )
     study.asked = trials
+
+
+def _packs(space: Space) -> int:
+    """How many packs are trained side by side here, as things are."""
+    return max(1, min(slots(space), space.resources.max_parallel or sys.maxsize))
 
 
 def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
@@ -241,7 +249,9 @@ def train(
             scheduler=SweepScheduler(study, searcher, faults, tracker, progress, check),
             num_samples=PACKS_A_RUN,
             # On a cluster one pack more than there is room for waits, so that a new node gets it.
-            max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
+            max_concurrent_trials=_packs(study.space)
+            if around.cluster == LOCAL
+            else study.space.resources.max_parallel,
             reuse_actors=True,
         )
         resources = _tune_names(asked(study.space))

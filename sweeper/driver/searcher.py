@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sweeper.driver.faults import Faults
+from sweeper.driver.packs import rounds
 from sweeper.driver.unsaved import Unsaved
 from sweeper.storage.folders import SweepFolder
 from sweeper.study.sweep_study import Job, SweepStudy
@@ -86,7 +87,9 @@ class PackSearcher(Unsaved, Searcher):
         baseline = self._study.next_baseline()
         if baseline is not None:
             return [baseline]
-        trials = self._filled(self._study.next_trial)
+        if self._room <= 0:
+            return []
+        trials = self._filled(self._study.next_trial, self._room)
         if trials:
             return trials
         # A database that broke down may have begun a trial without an answer.
@@ -95,11 +98,20 @@ class PackSearcher(Unsaved, Searcher):
             return self._waiting.popleft()
         if self._study.awaits_confirmation:
             return []
-        return self._filled(self._study.next_confirmation)
+        return self._filled(self._study.next_confirmation, self._study.pack)
 
-    def _filled(self, next_job: Callable[[], Job | None]) -> list[Job]:
+    @property
+    def _room(self) -> int:
+        """How many trials may begin, so that a sampler that learns has rounds to learn from."""
+        study = self._study
+        if study.space.resources.max_parallel:
+            return study.pack
+        at_once = max(study.pack, study.asked // rounds(study.space))
+        return at_once - sum(key.startswith("trial-") for key in self._out)
+
+    def _filled(self, next_job: Callable[[], Job | None], most: int) -> list[Job]:
         pack: list[Job] = []
-        while len(pack) < self._study.pack and (job := next_job()):
+        while len(pack) < min(self._study.pack, most) and (job := next_job()):
             pack.append(job)
         return pack
 

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -207,7 +207,11 @@ class _MySql(_Session):
         super().__init__(name, url, {"connect_timeout": LIBPQ["connect_timeout"]})
 
     def _lock(self, connection: Connection) -> bool:
-        return connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._key,)).scalar_one() == 1
+        return bool(connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._key,)).scalar_one())
 
 
-_SESSIONS = {"postgresql": _Postgres, "mysql": _MySql, "mariadb": _MySql}
+_SESSIONS: dict[str, Callable[[str, URL], _Session]] = {
+    "postgresql": _Postgres,
+    "mysql": _MySql,
+    "mariadb": _MySql,
+}

@@ -5,7 +5,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -117,9 +117,9 @@ def test_a_full_disk_costs_a_pause_and_no_trial(small_place: Workplace) -> None:
     reader = threading.Thread(target=lambda: lines.extend(process.stdout))  # type: ignore[arg-type]
     reader.start()
     try:
-        wait(lambda: any("trial-0000 " in line for line in lines), process)
+        wait(lambda: any("trial-0000 " in line for line in lines), process, lines)
         ballast = fill(folder)
-        wait(lambda: any("No space left" in line for line in lines), process)
+        wait(lambda: any("No space left" in line for line in lines), process, lines)
         time.sleep(10)
         assert process.poll() is None
         ballast.unlink()
@@ -134,8 +134,8 @@ def test_a_full_disk_costs_a_pause_and_no_trial(small_place: Workplace) -> None:
     assert len(finished) == 6 and {run.info.status for run in finished} == {"FINISHED"}
 
 
-def wait(holds, process: subprocess.Popen[str]) -> None:  # type: ignore[no-untyped-def]
+def wait(holds: Callable[[], bool], process: subprocess.Popen[str], lines: list[str]) -> None:
     deadline = time.monotonic() + 180
     while not holds():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None and time.monotonic() < deadline, "".join(lines)
         time.sleep(0.1)

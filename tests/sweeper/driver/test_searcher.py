@@ -82,3 +82,34 @@ def test_a_trial_that_a_database_began_without_an_answer_is_trained_too(study: S
     assert [t.state for t in optuna.load_study(study_name="clip_lambda", storage=storage).trials] == [
         optuna.trial.TrialState.COMPLETE
     ] * 5
+
+
+def begun_at_once(folder: Path, *settings: str) -> int:
+    """How many trials are handed out before one has ended, however much room there is."""
+    space = load_space(
+        REPOSITORY / "spaces" / "clip_lambda.yaml", ["baselines=[]", "budget={active_blocks: 2}", *settings]
+    )
+    study = SweepStudy.create(space, tuple("abc"), {}, 1, open_storage(None, folder / "many"))
+    searcher = make_searcher(study)
+    while searcher.suggest("a") is not None:
+        pass
+    return len(study.record().trials)
+
+
+@pytest.mark.parametrize(
+    ("settings", "begun"),
+    [
+        (("search.sampler=tpe", "search.trials=16"), 4),
+        (("search.sampler=tpe", "search.trials=3"), 1),
+        (("search.sampler=random", "search.trials=16"), 16),
+    ],
+)
+def test_a_sampler_that_learns_is_left_its_rounds(
+    settings: tuple[str, ...], begun: int, tmp_path: Path
+) -> None:
+    assert begun_at_once(tmp_path, *settings) == begun
+
+
+def test_how_many_are_under_way_can_be_said(tmp_path: Path) -> None:
+    """Tune keeps to the number, so the searcher holds nothing back."""
+    assert begun_at_once(tmp_path, "search.trials=16", "resources.max_parallel=9") == 16
