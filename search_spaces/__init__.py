@@ -6,7 +6,7 @@ from search_spaces.checks import PACKABLE
 from search_spaces.confirm import Confirm
 from search_spaces.data import Data, Probe, Source
 from search_spaces.errors import SpaceError
-from search_spaces.load import load_space
+from search_spaces.load import as_text, change_space, load_space
 from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
 from search_spaces.model import Model
 from search_spaces.search import Choices, Objectives, Range, Search
@@ -41,6 +41,8 @@ __all__ = [
     "SpaceError",
     "Training",
     "ZeroShot",
+    "as_text",
+    "change_space",
     "grid",
     "json_schema",
     "load_space",

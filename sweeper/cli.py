@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from search_spaces import SpaceError, json_schema, load_space, trials_of
+from search_spaces import SpaceError, as_text, json_schema, load_space, trials_of
 from sweeper.commands import remote
 from sweeper.commands.options import (
     Address,
@@ -67,7 +67,7 @@ def run(
     results: Results = None,
 ) -> None:
     """Run a sweep to its end."""
-    loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
+    loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
     _finish(loaded.sweep, address, storage, lambda runner, around: runner.start(loaded, results, around))
 
 
@@ -78,18 +78,19 @@ def resume(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="begin what has failed again, with the same values")
     ] = False,
+    set_: Set = [],  # noqa: B006
     address: Address = None,
     storage: Storage = None,
     server: Server = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
-        if retry_failed:
-            raise UserError(
-                "--retry-failed: a service has no such option; resume the sweep in its own folder"
-            )
+        if retry_failed or set_:
+            raise UserError("--retry-failed, --set: not on a service; resume the sweep in its own folder")
         return remote.resume(name, trials, server)
-    _finish(name, address, storage, lambda runner, around: runner.resume(name, trials, retry_failed, around))
+    _finish(
+        name, address, storage, lambda runner, around: runner.resume(name, trials, around, retry_failed, set_)
+    )
 
 
 @app.command()
@@ -224,6 +225,18 @@ def evaluate(
     from sweeper.commands.evaluate import evaluation_table
 
     _show(evaluation_table(path, loaded))
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="do it; else it is only said what would be")] = False,
+    storage: Storage = None,
+) -> None:
+    """Delete a sweep: its study, checkpoints and report. Its runs in MLflow stay."""
+    from sweeper.commands.delete import delete as remove
+
+    say(remove(name, yes, storage))
 
 
 @app.command()

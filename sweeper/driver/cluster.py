@@ -1,5 +1,6 @@
 """Ray: started in this process, or joined."""
 
+import logging
 import os
 import socket
 import tempfile
@@ -25,6 +26,9 @@ os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "86400")
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
+
+# It would name its trials that ended with an error, which are packs; what became of them a person is told.
+logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)
 
 LOCAL = "local"
 _ANSWERS = 5.0  # seconds within which the head of a cluster takes a connection

@@ -22,10 +22,13 @@ class Faults:
 
     Args:
         say: tells a person.
+
+    Attributes:
+        say: as given.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
+        self.say = say
         self._tries: Counter[str] = Counter()
         self._in_a_row = 0
         self._paused_at: float | None = None
@@ -41,7 +44,7 @@ class Faults:
         del self._tries[key]
         self._in_a_row = 0
         if self._paused_at is not None:
-            self._say("goes on: what the machines lacked is there again")
+            self.say("goes on: what the machines lacked is there again")
             self._paused_at = None
 
     def enough(self, keys: Sequence[str], machine: str | None) -> bool:
@@ -67,7 +70,7 @@ class Faults:
         now = time.monotonic()
         if self._paused_at is None:
             self._paused_at, self._pause = now, FIRST
-            self._say(
+            self.say(
                 f"paused after {IN_A_ROW} faults of a machine in a row: {machine}; a trial tries again every "
                 f"{duration(LONGEST)}, and after {duration(PATIENCE)} the sweep stops, to be resumed"
             )
@@ -84,7 +87,7 @@ class Faults:
             return False
         now = time.monotonic()
         if now - self._paused_at > PATIENCE:
-            self._say(f"nothing has changed for {duration(PATIENCE)}")
+            self.say(f"nothing has changed for {duration(PATIENCE)}")
             raise KeyboardInterrupt
         if now < self._next_try:
             return True

@@ -3,7 +3,7 @@
 import gc
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space, points
+from search_spaces import Space, change_space, points
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit
@@ -41,6 +41,7 @@ from trainables.fine_tune import FineTune
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
+_MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
 
@@ -95,23 +96,33 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
-def resume(name: str, trials: int | None, retry_failed: bool, around: Surroundings) -> Outcome:
+def resume(
+    name: str,
+    trials: int | None,
+    around: Surroundings,
+    retry_failed: bool = False,
+    overrides: Sequence[str] = (),
+) -> Outcome:
     """Goes on with a sweep: keeps what finished, goes on with what was under way, asks for the rest.
 
     Args:
         name: of the sweep.
         trials: number of trials asked for from now on, in all; None leaves it as it is.
-        retry_failed: whether what has failed is begun again, with the same values.
         around: as for `start`.
+        retry_failed: whether what has failed is begun again, with the same values.
+        overrides: of resources and of when the search ends, such as ``resources.cpus_per_trial=2``.
 
     Raises:
-        UserError: no such sweep, it is running elsewhere, or fewer trials are asked for than there are.
+        UserError: no such sweep, it is running elsewhere, fewer trials are asked for than there are, or
+            another value is to be changed.
         KeyboardInterrupt: interrupted again; can be resumed.
     """
     folder = SweepFolder(name)
     url = folder.storage(around.storage)
     with Interruption().handled() as interruption, _alone(folder, url) as lock:
         study = open_study(name, url, around.say)
+        if overrides:
+            trials = _change(study, overrides) or trials
         if trials is not None:
             _ask_for(study, trials)
         if retry_failed:
@@ -152,6 +163,19 @@ def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | N
             f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
             "or give another --name"
         )
+
+
+def _change(study: SweepStudy, overrides: Sequence[str]) -> int | None:
+    """Changes what may be changed of a sweep that has begun; the number of trials, if that is asked for."""
+    paths = [override.partition("=")[0].strip() for override in overrides]
+    fixed = [path for path in paths if path not in _MAY_CHANGE and path.partition(".")[0] != "resources"]
+    if fixed:
+        raise UserError(
+            f"--set {', '.join(fixed)}: cannot be changed in a sweep that has begun, whose trials would "
+            f"differ in more than what is searched; resources and {', '.join(_MAY_CHANGE)} can"
+        )
+    study.change(change_space(study.space, overrides))
+    return study.space.search.trials if "search.trials" in paths else None
 
 
 def _ask_for(study: SweepStudy, trials: int) -> None:

@@ -1,6 +1,7 @@
 """What Ray Tune asks for the next pack of trials."""
 
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ from sweeper.driver.faults import Faults
 from sweeper.driver.packs import rounds
 from sweeper.driver.unsaved import Unsaved
 from sweeper.storage.folders import SweepFolder
+from sweeper.study.front import unmoved
 from sweeper.study.sweep_study import Job, SweepStudy
 
 
@@ -39,6 +41,7 @@ class PackSearcher(Unsaved, Searcher):
         self._folder = folder
         self._faults = faults
         self._check = check
+        self._since = time.monotonic()
         self._waiting = deque([job] for job in study.interrupted())
         self._faulted: deque[list[Job]] = deque()
         self._out: dict[str, Job] = {}
@@ -89,6 +92,7 @@ class PackSearcher(Unsaved, Searcher):
             return [baseline]
         if self._room <= 0:
             return []
+        self._stop_asking()
         trials = self._filled(self._study.next_trial, self._room)
         if trials:
             return trials
@@ -99,6 +103,22 @@ class PackSearcher(Unsaved, Searcher):
         if self._study.awaits_confirmation:
             return []
         return self._filled(self._study.next_confirmation, self._study.pack)
+
+    def _stop_asking(self) -> None:
+        """Asks for no more trials than have begun if there has been time or patience enough."""
+        study, search = self._study, self._study.space.search
+        hours = (time.monotonic() - self._since) / 3600
+        record = study.record() if search.patience or (search.hours and hours > search.hours) else None
+        if record is None or len(record.trials) >= study.asked:
+            return
+        if search.hours and hours > search.hours:
+            why = f"search.hours: {search.hours:g} h are over"
+        elif search.patience and (still := unmoved(record)) >= search.patience:
+            why = f"search.patience: the front's hypervolume has not grown for {still} trials"
+        else:
+            return
+        study.asked = len(record.trials)
+        self._faults.say(f"{why}, so no more than the {study.asked} trials that have begun are trained")
 
     @property
     def _room(self) -> int:

@@ -140,6 +140,21 @@ class SweepStudy:
         self._studies["trial"].set_user_attr("asked", trials)
         self._asked = trials
 
+    def delete(self) -> None:
+        """Removes the sweep from its storage; that of the trials last, by which a sweep is known."""
+        roles: tuple[Role, ...] = ("confirmation", "baseline", "trial")
+        for role in roles:
+            if study := self._studies.get(role):
+                optuna.delete_study(study_name=study.study_name, storage=self._storage)
+
+    def change(self, space: Space) -> None:
+        """Goes on with other resources, or another end of the search; all else of the space is as it was."""
+        self._studies["trial"].set_user_attr("space", space.dump())
+        self.space, self._flat = space, space.flat()
+        if space.resources.pack != "auto" and space.packable:
+            self._studies["trial"].set_user_attr("pack", space.resources.pack)
+            self.pack = space.resources.pack
+
     def interrupted(self) -> list[Job]:
         """What is marked as running, but not under way with this driver: what an earlier one left."""
         under_way = {(trial.study.study_name, trial.number) for trial in self._under_way.values()}

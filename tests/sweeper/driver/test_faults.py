@@ -14,6 +14,7 @@ from workplace import Workplace, run_arguments, runs, trials
 from sweeper.driver import faults
 from sweeper.driver.faults import Faults
 
+BUDGET = "budget={active_blocks: 32}"
 FULL = "OSError: [Errno 28] No space left on device"
 
 
@@ -110,7 +111,7 @@ def test_a_full_disk_costs_a_pause_and_no_trial(small_place: Workplace) -> None:
     """The disk of the journal, the checkpoints and MLflow's database fills while trials run."""
     folder = small_place.folder
     process = small_place.start(
-        *run_arguments("search={sampler: random, trials: 6}", "baselines=[]", "training.epochs=3")
+        *run_arguments("search={sampler: random, trials: 6}", "baselines=[]", "training.epochs=3", BUDGET)
     )
     lines: list[str] = []
     assert process.stdout is not None
