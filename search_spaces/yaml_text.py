@@ -112,7 +112,7 @@ class _Nodes(Reader, Scanner, Parser, Composer, _CoreResolver):
             problem = "anchors (&) and aliases (*) are not used here; write the value out"
             raise ComposerError(None, None, problem, event.start_mark)
         if isinstance(event, yaml.ScalarEvent) and not event.style and ODD_SPACE.search(event.value):
-            raise ComposerError(None, None, "an odd space", event.end_mark)
+            raise ComposerError(None, None, "an odd space", event.end_mark)  # type: ignore[arg-type]
         if self._depth > DEEPEST:
             raise ComposerError(None, None, "nested too deeply", event.start_mark)
         self._depth += 1
