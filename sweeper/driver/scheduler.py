@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from ray.exceptions import RayTaskError
+import ray
+from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
@@ -86,10 +88,9 @@ class SweepScheduler(Unsaved, FIFOScheduler):
         One that is alone then has failed.
         """
         keys = [m["key"] for m in trial.config["members"] if self._study.under_way(m["key"])]
-        error = trial.get_pickled_error()
-        cause = error.cause if isinstance(error, RayTaskError) else error
+        cause = _cause(trial)
         machine = cause is not None and machine_fault(cause)
-        reason = _line(cause or trial.get_error())
+        reason = _line(cause)
         if not self._faults.enough(keys, reason if machine else None):
             self._searcher.put_back(keys, machine)
         elif len(keys) > 1:
@@ -109,7 +110,20 @@ class SweepScheduler(Unsaved, FIFOScheduler):
         self._progress.update(record, report)
 
 
+def _cause(trial: Trial) -> BaseException | None:
+    """What a pack's process has ended with, which Tune has just written down; None where it cannot be read.
+
+    Tune's own reader looks where the file will be copied to.
+    """
+    try:
+        error = ray.cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except Exception:  # Whatever the process has raised may be hard to build again here.
+        return None
+    return error.cause if isinstance(error, RayTaskError) else error  # type: ignore[no-any-return]
+
+
 def _line(error: BaseException | None) -> str:
-    """An error in a line, with its class where it is not one of Ray's."""
-    text = str(error or "the trial's process ended").strip().splitlines()[-1]
-    return f"{type(error).__name__}: {text}" if isinstance(error, OSError | RuntimeError) else text
+    """An error in a line; Ray's own on a process that is gone has a page, and no reason."""
+    if error is None or isinstance(error, RayActorError):
+        return "the trial's process ended"
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"
