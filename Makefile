@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check setup lock weights
+.PHONY: run test check setup lock bounds weights
 
 run: setup
 	$(BIN)/python -m sweeper run spaces/clip_lambda.yaml
@@ -29,6 +29,16 @@ setup: .venv/installed
 lock:
 	$(BIN)/uv pip compile --quiet --upgrade --extra dev --generate-hashes --no-emit-index-url --no-emit-find-links \
 		--output-file requirements.lock pyproject.toml
+
+# A small sweep with the oldest versions that pyproject.toml allows, in a folder of its own; with
+# `make bounds PYTHON=3.13 RESOLUTION=highest` with the newest, by another Python.
+RESOLUTION ?= lowest-direct
+bounds: setup
+	rm -rf .bounds && mkdir .bounds
+	$(BIN)/uv venv --quiet --python $(PYTHON) .bounds/venv
+	$(BIN)/uv pip install --quiet --python .bounds/venv/bin/python --resolution $(RESOLUTION) --editable .
+	cd .bounds && MLFLOW_TRACKING_URI=sqlite:///mlflow.db venv/bin/python -m sweeper run ../spaces/clip_lambda.yaml \
+		--set training.epochs=1 --set search.trials=2 --set baselines=[] --set 'budget={active_blocks: 32}'
 
 # Trains the models that ship, again, from their seeds.
 weights: setup

@@ -62,10 +62,7 @@ class DoNothing(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        return {
-            "members": [report(m["key"], json.loads(m["space"])["method"]) for m in self.members],
-            "done": True,
-        }
+        return {"members": [report(m["key"], json.loads(m["space"])["method"]) for m in self.members]}
 
 
 class PlainDoNothing(tune.Trainable):  # type: ignore[misc]

@@ -39,8 +39,8 @@ from benchmarks._results import heading, machine, run_apart, spread, written
 from benchmarks._trials import RESULTS
 from search_spaces import load_space
 from sweeper.driver import runner
-from sweeper.driver.callback import SweepCallback
 from sweeper.driver.cluster import LOCAL, slots
+from sweeper.driver.scheduler import SweepScheduler
 from sweeper.driver.searcher import PackSearcher
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.tracker import Tracker
@@ -80,8 +80,8 @@ _DRIVER: Sequence[tuple[Any, str, str]] = (
 # What it does while trials are under way.
 _BESIDE = (
     (PackSearcher, "suggest", "next packs"),
-    (SweepCallback, "on_trial_start", "starts of packs"),
-    (SweepCallback, "on_trial_result", "reports"),
+    (SweepScheduler, "on_trial_add", "starts of packs"),
+    (SweepScheduler, "on_trial_result", "reports"),
 )
 _ACTOR: Sequence[tuple[Any, str, str]] = (
     (Training, "train_epoch", "training"),
@@ -153,7 +153,7 @@ class TimedFineTune(FineTune):
         with self._clock.part(rest):
             result = call()
         event = {"start": start, "end": time.monotonic(), "parts": self._clock.seconds}
-        event["done"] = result is None or result["done"]
+        event["done"] = result is None or result["over"]
         with Path(os.environ[_EVENTS], f"{os.getpid()}.jsonl").open("a") as file:
             file.write(json.dumps(event) + "\n")
         return result

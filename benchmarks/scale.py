@@ -2,7 +2,7 @@
 
 Question: how many trials a second can the sweeper hand out and write down, and does a trial cost more the
 more there have been? The trials train nothing (benchmarks/_do_nothing.py): what they report is made up of
-their parameters, at once. All else is what a sweep is made of: study, searcher, callback, progress, tracker,
+their parameters, at once. All else is what a sweep is made of: study, searcher, scheduler, progress, tracker,
 and Ray Tune, two trials at a time. So what is measured is search, bookkeeping and tracking alone.
 
     journal      the sweeper as it is without settings: Optuna's journal file, MLflow in SQLite

@@ -6,13 +6,13 @@ from search_spaces.checks import PACKABLE
 from search_spaces.confirm import Confirm
 from search_spaces.data import Data, Probe, Source
 from search_spaces.errors import SpaceError
-from search_spaces.load import load_space
+from search_spaces.load import as_text, change_space, load_space
 from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
 from search_spaces.model import Model
 from search_spaces.part import longer_name
 from search_spaces.search import Choices, Objectives, Range, Search
 from search_spaces.space import Space, json_schema, parse_space
-from search_spaces.suggest import grid, suggest
+from search_spaces.suggest import grid, points, suggest, trials_of
 from search_spaces.training import Resources, Training
 
 __all__ = [
@@ -42,10 +42,14 @@ __all__ = [
     "SpaceError",
     "Training",
     "ZeroShot",
+    "as_text",
+    "change_space",
     "grid",
     "json_schema",
     "load_space",
     "longer_name",
     "parse_space",
+    "points",
     "suggest",
+    "trials_of",
 ]

@@ -1,5 +1,6 @@
 """From a space file and overrides to a space, or to one message that names every mistake and its place."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path as FilePath
 from typing import Any
@@ -56,6 +57,25 @@ def load_space(path: FilePath | str, overrides: Sequence[str] = ()) -> Space:
         unread = {fault.path for fault in document.faults}
         mistakes += [mistake for mistake in found if mistake.path not in unread]
     raise SpaceError(list(_lines(mistakes, places)))
+
+
+def change_space(space: Space, overrides: Sequence[str]) -> Space:
+    """A space with overrides, as for `load_space`.
+
+    Raises:
+        SpaceError: as there.
+    """
+    data, places = space.dump(), Places(FilePath(space.sweep), {})
+    mistakes = [mistake for override in overrides for mistake in _apply(override, data, places)]
+    found = examine(data)
+    if isinstance(found, Space) and not mistakes:
+        return found
+    raise SpaceError(list(_lines(mistakes or (found if isinstance(found, list) else []), places)))
+
+
+def as_text(path: str, text: str) -> str:
+    """An override that puts a text at a path, also one that YAML would read as a number or true."""
+    return f"{path}={json.dumps(text)}"
 
 
 def _lines(mistakes: Sequence[Mistake], places: Places) -> Iterator[str]:

@@ -122,6 +122,15 @@ class Search(Part):
     trials: int = Field(ge=1, description="how many trials to run, a whole number of at least 1")
     seed: Seed = Field(default=0, description="seed of the sampler")
     prune: bool = Field(default=True, description="whether a trial that others clearly beat is stopped early")
+    hours: float | None = Field(
+        default=None, gt=0, description="hours after which a driver begins no further trial; null: no limit"
+    )
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="trials that end in a row without a larger hypervolume of the front, after which none "
+        "begins; null: no limit",
+    )
     objectives: Objectives = Field(default=Objectives(), description="what is maximised and minimised")
     parameters: dict[str, Domain] = Field(
         default={},

@@ -1,5 +1,6 @@
 """A space as Optuna asks for it."""
 
+from math import prod
 from typing import Any
 
 import optuna
@@ -33,6 +34,21 @@ def grid(space: Space) -> dict[str, list[Any]]:
     return {
         path: list(domain.values(settings.is_whole(path))) for path, domain in space.search.parameters.items()
     }
+
+
+def trials_of(space: Space) -> int:
+    """How many trials a search has: those asked for, or the points of its grid where these are fewer."""
+    asked = space.search.trials
+    return min(asked, points(space)) if space.search.sampler == "grid" else asked
+
+
+def points(space: Space) -> int:
+    """How many points the grid of a space has.
+
+    Raises:
+        ValueError: as for `grid`.
+    """
+    return prod(len(values) for values in grid(space).values())
 
 
 def _value(trial: optuna.Trial, path: str, domain: Range | Choices, whole: bool) -> Any:

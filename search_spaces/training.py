@@ -103,6 +103,12 @@ class Resources(Part):
         ge=0,
         description="GiB a process may remember of what frozen layers made of the pictures; 0 remembers none",
     )
+    max_parallel: int | None = Field(
+        default=None,
+        ge=1,
+        description="packs of trials under way at most; null: as many as there is room for, but so few that "
+        "a sampler that learns has rounds to learn from",
+    )
     minutes_per_trial: float | None = Field(
         default=None,
         gt=0,

@@ -5,6 +5,7 @@ Tags other than the core ones, anchors and aliases are refused, so a small file 
 """
 
 import re
+import unicodedata
 from collections.abc import Hashable
 from typing import Any, NamedTuple, cast
 
@@ -26,6 +27,10 @@ INT = re.compile(r"^[-+]?[0-9]+$")
 FLOAT = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+
+
+# Spaces of Unicode but for the plain one.
+ODD_SPACE = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 
 
 class Fault(NamedTuple):
@@ -68,6 +73,8 @@ def read(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        if odd := _odd_space(text.split("\n")[:line]):
+            raise odd from error
         raise NotYamlError(line, f"not YAML, column {column}: {_problem(error)}") from error
     values = _Values()
     return Document(values.of(node, ()), values.lines, values.faults)
@@ -104,6 +111,8 @@ class _Nodes(Reader, Scanner, Parser, Composer, _CoreResolver):
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             problem = "anchors (&) and aliases (*) are not used here; write the value out"
             raise ComposerError(None, None, problem, event.start_mark)
+        if isinstance(event, yaml.ScalarEvent) and not event.style and ODD_SPACE.search(event.value):
+            raise ComposerError(None, None, "an odd space", event.end_mark)  # type: ignore[arg-type]
         if self._depth > DEEPEST:
             raise ComposerError(None, None, "nested too deeply", event.start_mark)
         self._depth += 1
@@ -193,6 +202,17 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
     if problem.startswith("but"):
         return f"{error.context}, {problem}"
     return f"{problem}; indent with spaces" if r"'\t'" in problem else problem
+
+
+def _odd_space(lines: list[str]) -> NotYamlError | None:
+    """The last space in the lines that YAML takes for a letter: what is wrong shows only behind it."""
+    for number, line in reversed(list(enumerate(lines, start=1))):
+        if found := ODD_SPACE.search(line):
+            name = unicodedata.name(found[0]).lower()
+            place = f"not YAML, column {found.start() + 1}"
+            text = f"{place}: a {name}, which only looks like one; type a space, or use quotes"
+            return NotYamlError(number, text)
+    return None
 
 
 def _line(node: yaml.Node) -> int:

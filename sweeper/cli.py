@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from search_spaces import SpaceError, json_schema, load_space
+from search_spaces import SpaceError, as_text, json_schema, load_space, trials_of
 from sweeper.commands import remote
 from sweeper.commands.options import (
     Address,
@@ -67,7 +67,7 @@ def run(
     results: Results = None,
 ) -> None:
     """Run a sweep to its end."""
-    loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
+    loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
     from sweeper.driver import runner
 
     with _resumable(loaded.sweep):
@@ -79,17 +79,23 @@ def run(
 def resume(
     name: Name,
     trials: Trials = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="begin what has failed again, with the same values")
+    ] = False,
+    set_: Set = [],  # noqa: B006
     address: Address = None,
     storage: Storage = None,
     server: Server = None,
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
+        if retry_failed or set_:
+            raise UserError("--retry-failed, --set: not on a service; resume the sweep in its own folder")
         return Remote(server).resume(name, trials)
     from sweeper.driver import runner
 
     with _resumable(name):
-        outcome = runner.resume(name, trials, _around(address, storage))
+        outcome = runner.resume(name, trials, _around(address, storage), retry_failed, set_)
     _tell(outcome)
 
 
@@ -130,7 +136,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     for line in subsets(problem):
         say(line)
     cost = estimate(problem, loaded)
-    runs = f"{loaded.search.trials} trials and {len(loaded.baseline_runs)} baselines"
+    runs = f"{trials_of(loaded)} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):
         runs += f" and {again} confirmations"
     say(
@@ -209,6 +215,18 @@ def evaluate(
     from sweeper.commands.evaluate import evaluation_table
 
     show(evaluation_table(path, loaded))
+
+
+@app.command()
+def delete(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="do it; else it is only said what would be")] = False,
+    storage: Storage = None,
+) -> None:
+    """Delete a sweep: its study, checkpoints and report. Its runs in MLflow stay."""
+    from sweeper.commands.delete import delete as remove
+
+    say(remove(name, yes, storage))
 
 
 @app.command()

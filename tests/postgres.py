@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -131,7 +132,7 @@ def binary(name: str) -> str:
     return found
 
 
-def unprivileged() -> dict[str, object]:
+def unprivileged() -> dict[str, Any]:
     """How a program is started that refuses to run as root: as Debian's user of the server."""
     if os.geteuid() != 0:
         return {}

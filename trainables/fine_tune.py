@@ -14,6 +14,7 @@ from ray import tune
 from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
 from trainables.errors import ProblemError
+from trainables.faults import check_device, device_fault, machine_fault
 from trainables.measures import Metrics
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.prefix import Prefix
@@ -26,6 +27,9 @@ from trainables.wise_ft import wise_ft_curves
 class FineTune(tune.Trainable):
     """Trains a pack of trials. What goes wrong is recorded on the trial it happened to.
 
+    A fault of the machine is no trial's: it is raised, and ends this process. The members have lost nothing
+    that they had saved, and can go on elsewhere or later.
+
     Config:
         members: for each trial ``{"key": str, "space": resolved space as JSON, "folder": path or URL of where
             its checkpoint is}``.
@@ -37,11 +41,13 @@ class FineTune(tune.Trainable):
         `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked}``.
         A member that has ended is not reported again. "again" is a member of a pack that was too large for
         the memory: it has lost nothing, and can go on from its checkpoint in a smaller pack.
+        over: whether all members have ended. To stop then is up to Tune's scheduler.
     """
 
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
         """Called once an actor: the problem comes from the object store."""
         keep_freed_memory()
+        check_device(json.loads(config["members"][0]["space"])["resources"]["gpus_per_trial"])
         self.problem = replace(problem, reference=reference).to(best_device())
         self.reset_config(config)
         self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
@@ -63,13 +69,15 @@ class FineTune(tune.Trainable):
         """One epoch for all members, or what is left to do for a trial that had trained to its end."""
         reports = [report for report in self._attempt() if report["key"] not in self.ended]
         self.ended |= {report["key"] for report in reports if report["state"] != "running"}
-        return {"members": reports, "done": len(self.ended) == len(self.members)}
+        return {"members": reports, "over": len(self.ended) == len(self.members)}
 
     def _attempt(self) -> list[dict[str, Any]]:
         """A report for each member, also if the whole pack goes wrong."""
         try:
             return self.time_limit.run(self._advance)
         except Exception as error:
+            if not out_of_memory(error) and (machine_fault(error) or device_fault(error)):
+                raise
             state, reason = self._blame(error)
         # Only here are the error, its frames and the tensors in them gone.
         self._drop()
@@ -99,10 +107,12 @@ class FineTune(tune.Trainable):
 
     @contextmanager
     def _alone(self, k: int) -> Iterator[None]:
-        """What goes wrong with a member's checkpoint is the end of that member, and of no other."""
+        """What is wrong with a member's checkpoint is the end of that member, and of no other."""
         try:
             yield
         except (OSError, ProblemError) as error:
+            if machine_fault(error):
+                raise
             self.failures[k] = _told(error)
 
     def _advance(self) -> list[dict[str, Any]]:

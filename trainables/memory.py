@@ -11,10 +11,11 @@ _NEVER, _NONE = -1, 0
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a GPU or the machine has no memory left; torch has an error class for the former alone."""
+    """Whether a GPU or the machine has no memory left; torch has a class for its own pool alone."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    refused = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in refused)
 
 
 def keep_freed_memory() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search_spaces import Space
+from search_spaces import Space, trials_of
 from trainables.problem import Problem
 from trainables.training import Training
 
@@ -35,7 +35,7 @@ def estimate(problem: Problem, space: Space) -> Cost:
     validation = _seconds(training.validate)
     trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
     at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
-    runs = space.search.trials + len(space.baseline_runs) + confirmations(space)
+    runs = trials_of(space) + len(space.baseline_runs) + confirmations(space)
     return Cost(trial, trial * -(-runs // at_once), at_once)
 
 

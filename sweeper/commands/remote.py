@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from search_spaces import load_space
+from search_spaces import as_text, load_space
 from sweeper.commands.options import Name, Rename, Server, Set, SpaceFile, console, say
 from sweeper.errors import UserError
 
@@ -53,7 +53,7 @@ def serve(
 @app.command()
 def submit(space: SpaceFile, set_: Set = [], name: Rename = None, server: Server = None) -> None:  # noqa: B006
     """Have a service run a sweep."""
-    loaded = load_space(space, [*set_, *([f"sweep={name}"] if name else [])])
+    loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
     _told(_client(server).submit(loaded))
 
 

@@ -1,1 +1,1 @@
-"""The process that runs a sweep: Ray Tune, its callbacks, and what is measured before the first trial."""
+"""The process that runs a sweep: Ray Tune, its scheduler, and what is measured before the first trial."""

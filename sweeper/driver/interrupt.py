@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a clean stop that can be resumed."""
+"""Ctrl-C, SIGTERM and a terminal that closes: a clean stop that can be resumed."""
 
 import signal
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
-    """Takes SIGTERM as Ctrl-C. Both raise KeyboardInterrupt, within `put_off` only where it is asked for.
+    """Takes SIGTERM and SIGHUP as Ctrl-C. All raise KeyboardInterrupt, within `put_off` only on request.
 
     An exception that may come at any line could cut a write to the study in two. While trials run, the first
     signal is therefore noted, and raised by `check`; a second one does not wait.
@@ -23,7 +23,10 @@ class Interruption:
     @contextmanager
     def handled(self) -> Iterator[Self]:
         """Puts the handlers in, and the earlier ones back."""
-        before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        # nohup has a process ignore that its terminal closes.
+        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        numbers = [number for number in _SIGNALS if not (ignored and number == signal.SIGHUP)]
+        before = {number: signal.signal(number, self._handle) for number in numbers}
         try:
             yield self
         finally:

@@ -2,7 +2,7 @@
 
 import time
 
-from search_spaces import Space
+from search_spaces import Space, trials_of
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.problem import Problem
 from trainables.training import Training, best_device
@@ -12,6 +12,11 @@ _STEPS = 3
 # A sampler that learns from trials is given at least so many rounds of them.
 _ROUNDS = {"random": 1, "grid": 1}
 _LEARNING = 4
+
+
+def rounds(space: Space) -> int:
+    """How many rounds a space's sampler needs at least: it learns from those before."""
+    return _ROUNDS.get(space.search.sampler, _LEARNING)
 
 
 def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
@@ -33,8 +38,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
 
 def _fastest(problem: Problem, space: Space, at_once: int) -> int:
     best, best_cost = 1, float("inf")
-    rounds = _ROUNDS.get(space.search.sampler, _LEARNING)
-    largest = max(1, space.search.trials // (rounds * at_once))
+    largest = max(1, trials_of(space) // (rounds(space) * at_once))
     for size in (size for size in _SIZES if size <= largest):
         try:
             cost = _seconds_a_step(problem, space, size) / size

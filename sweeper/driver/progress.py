@@ -1,6 +1,7 @@
 """What a person sees while a sweep runs."""
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +27,7 @@ class Progress:
         self._started = time.monotonic()
         self._ended = self._ended_before = _ended(record)
         self._record = record
+        self._waits_for: str | None = None
         self.live = console.is_terminal
         # What is shown is made when the screen is drawn, not at every report.
         self._table = Live(get_renderable=self._shown, console=console, transient=True, refresh_per_second=2)
@@ -41,7 +43,7 @@ class Progress:
         if self.live:
             self._table.stop()
 
-    def update(self, record: SweepRecord, report: dict[str, Any] | None = None) -> None:
+    def update(self, record: SweepRecord, report: Mapping[str, Any] | None = None) -> None:
         """Shows the sweep as it is now; ``report`` is the one that has just come in."""
         self._record = record
         if report is None or report["state"] == "running":
@@ -54,6 +56,12 @@ class Progress:
         """Tells a person something, above the table."""
         screen.say(self._console, sentence)
 
+    def wait(self, what: str | None) -> None:
+        """Shows what the sweep waits for, until it is None again; says it once."""
+        if what and what != self._waits_for:
+            self.say(what)
+        self._waits_for = what
+
     def _shown(self) -> Group:
         record = self._record
         return Group(under_way(record), _front(record), Text(self._pace(record), style="dim"))
@@ -62,6 +70,8 @@ class Progress:
         """Trials done, rate and time left."""
         total = _total(record)
         text = f"{self._ended}/{total} done, {len(record.front)} on the front"
+        if self._waits_for:
+            return f"{text}, {self._waits_for}"
         here = self._ended - self._ended_before
         if here == 0:
             return text

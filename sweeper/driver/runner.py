@@ -1,8 +1,9 @@
 """Runs a sweep: opens the study, the tracker and the tuner, and ends with the report."""
 
 import gc
+import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,15 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space
-from sweeper.driver.callback import SweepCallback
-from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots
+from search_spaces import Space, change_space, points
+from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
+from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_names
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import choose_pack
 from sweeper.driver.progress import Progress
-from sweeper.driver.pruner import Pruner
 from sweeper.driver.reference import known_reference
+from sweeper.driver.scheduler import SweepScheduler
 from sweeper.driver.searcher import PackSearcher
 from sweeper.errors import UserError
 from sweeper.export import write_adapter
@@ -42,8 +43,7 @@ from trainables.fine_tune import FineTune
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
-# A trial whose process dies (not one that raises) is tried this many times more, from its checkpoint.
-_RETRIES = 2
+_MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
 
@@ -92,34 +92,51 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
         with cluster(around.cluster):
+            wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
-            reference, pack = _measure(problem, space, slots(space), here=around.cluster == LOCAL)
+            reference, pack = _measure(problem, space, _packs(space), here=around.cluster == LOCAL)
             study = SweepStudy.create(
                 space, blocks, reference, pack, storage, results, folder.study, folder.id
             )
+            if study.asked < space.search.trials:
+                around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
 
-def resume(name: str, trials: int | None, around: Surroundings) -> Outcome:
+def resume(
+    name: str,
+    trials: int | None,
+    around: Surroundings,
+    retry_failed: bool = False,
+    overrides: Sequence[str] = (),
+) -> Outcome:
     """Goes on with a sweep: keeps what finished, goes on with what was under way, asks for the rest.
 
     Args:
         name: of the sweep.
         trials: number of trials asked for from now on, in all; None leaves it as it is.
         around: as for `start`.
+        retry_failed: whether what has failed is begun again, with the same values.
+        overrides: of resources and of when the search ends, such as ``resources.cpus_per_trial=2``.
 
     Raises:
-        UserError: no such sweep, it is running elsewhere, or fewer trials are asked for than there are.
+        UserError: no such sweep, it is running elsewhere, fewer trials are asked for than there are, or
+            another value is to be changed.
         KeyboardInterrupt: interrupted again; can be resumed.
     """
     folder = SweepFolder(name)
     url = folder.storage(around.storage)
     with Interruption().handled() as interruption, _alone(folder, url) as lock:
         study = open_study(folder, url, around.say)
+        if overrides:
+            trials = _change(study, overrides) or trials
         if trials is not None:
             _ask_for(study, trials)
+        if retry_failed:
+            around.say(f"begins {study.retry_failed()} failed runs again")
         problem = open_problem(study.space.dump())
         with cluster(around.cluster):
+            wait_for_room(study.space, around.cluster, around.say)
             check_shared(study.results, study.space)
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
@@ -155,13 +172,36 @@ def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | N
         )
 
 
+def _change(study: SweepStudy, overrides: Sequence[str]) -> int | None:
+    """Changes what may be changed of a sweep that has begun; the number of trials, if that is asked for."""
+    paths = [override.partition("=")[0].strip() for override in overrides]
+    fixed = [path for path in paths if path not in _MAY_CHANGE and path.partition(".")[0] != "resources"]
+    if fixed:
+        raise UserError(
+            f"--set {', '.join(fixed)}: cannot be changed in a sweep that has begun, whose trials would "
+            f"differ in more than what is searched; resources and {', '.join(_MAY_CHANGE)} can"
+        )
+    study.change(change_space(study.space, overrides))
+    return study.space.search.trials if "search.trials" in paths else None
+
+
 def _ask_for(study: SweepStudy, trials: int) -> None:
     started = len(study.record().trials)
     if trials < started:
         raise UserError(
             f"--trials {trials}: the sweep has started {started} already; ask for that many or more"
         )
+    if study.space.search.sampler == "grid" and trials > max(started, points(study.space)):
+        raise UserError(
+            f"--trials {trials}: the grid has {points(study.space)} points, so there are no more trials; "
+            "start another sweep over more values"
+        )
     study.asked = trials
+
+
+def _packs(space: Space) -> int:
+    """How many packs are trained side by side here, as things are."""
+    return max(1, min(slots(space), space.resources.max_parallel or sys.maxsize))
 
 
 def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
@@ -264,36 +304,39 @@ def train(
         around: where it runs.
         check: called where nothing is half done; may raise to end the sweep.
     """
-    searcher = PackSearcher(study, folder)
-    tune_config = TuneConfig(
-        search_alg=searcher,
-        num_samples=PACKS_A_RUN,
-        # On a cluster one pack more than there is room for waits, so that a new node gets it.
-        max_concurrent_trials=slots(study.space) if around.cluster == LOCAL else None,
-        reuse_actors=True,
-    )
     with Progress(around.console, study.record()) as progress:
-        callback = SweepCallback(study, searcher, tracker, progress, check)
+        faults = Faults(progress.say)
+        searcher = PackSearcher(study, folder, faults, check)
+        tune_config = TuneConfig(
+            search_alg=searcher,
+            scheduler=SweepScheduler(study, searcher, faults, tracker, progress, check),
+            num_samples=PACKS_A_RUN,
+            # On a cluster one pack more than there is room for waits, so that a new node gets it.
+            max_concurrent_trials=_packs(study.space)
+            if around.cluster == LOCAL
+            else study.space.resources.max_parallel,
+            reuse_actors=True,
+        )
+        resources = _tune_names(asked(study.space))
         while not searcher.finished:
             with tempfile.TemporaryDirectory() as scratch:
                 tune.Tuner(
-                    tune.with_resources(trainable, _tune_names(asked(study.space))),
+                    tune.with_resources(trainable, resources),
                     tune_config=tune_config,
-                    run_config=_run_config(study, callback, scratch),
+                    run_config=_run_config(scratch),
                 ).fit()
             gc.collect()  # what Tune leaves behind refers to itself
 
 
-def _run_config(study: SweepStudy, callback: SweepCallback, scratch: str) -> RunConfig:
+def _run_config(scratch: str) -> RunConfig:
     return RunConfig(
         name="tune",
         storage_path=scratch,
         verbose=0,
-        stop=Pruner(study) if study.space.search.prune else None,
-        callbacks=[callback],
         # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
         checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
-        failure_config=FailureConfig(max_failures=_RETRIES),
+        # What is tried again the scheduler says.
+        failure_config=FailureConfig(max_failures=0),
     )
 
 

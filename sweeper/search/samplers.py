@@ -16,7 +16,8 @@ def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSample
 
     A grid is the exception: its order is one permutation for all trials.
     """
-    seed = space.search.seed * 1_000_003 + number
+    # A sampler takes seeds of 32 bits.
+    seed = (space.search.seed * 1_000_003 + number) % 2**32
     sampler = _by_name(space, seed, len(blocks))
     if space.budget.mode == "mask":
         return MaskSampler(blocks, space.budget.count(len(blocks)), sampler, seed)

@@ -1,23 +1,31 @@
 """The lock that keeps a second driver out of a sweep."""
 
+import errno
 import fcntl
 import hashlib
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, NullPool, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import UserError
-from sweeper.storage.optuna_storage import LIBPQ, parse_url, shown
+from sweeper.storage.optuna_storage import LIBPQ, opening, parse_url, shown
 from sweeper.storage.outages import Patience, Waiting
 
 _PING = 3.0
+# What a file system says that has no locks, as Lustre's and some of NFS.
+_NO_LOCKS = dict.fromkeys(
+    (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL),
+    "mount it with locks (Lustre: -o flock; NFS: without nolock), give a --storage on PostgreSQL",
+)
 # The server asks a silent driver's machine for a sign of life: one that is gone lets go after 25 s.
 _KEEPALIVE = (
     "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;"
@@ -51,55 +59,83 @@ def only_driver(
 ) -> Iterator[DriverLock]:
     """Keeps other drivers out of a sweep: those that see its folder, and those that see its database.
 
-    The operating system lets go of the folder if the driver dies. PostgreSQL lets go at once if the driver's
-    process dies, and within half a minute if its machine does. While PostgreSQL restarts nothing is held
-    there; the lock is then taken again in the background.
+    The operating system lets go of a folder and of a file of SQLite if the driver dies. A server lets go at
+    once if the driver's process dies, and PostgreSQL within half a minute if its machine does. While a server
+    restarts nothing is held there; the lock is then taken again in the background.
 
     Args:
         name: of the sweep.
         folder: the sweep's; made if it is missing.
-        url: of the storage; None for the journal file. Only PostgreSQL has a lock of its own.
+        url: of the storage; None for the journal file.
         waiting: as for `optuna_storage.open_storage`, if the database is away at the beginning.
 
     Raises:
-        UserError: another driver holds the sweep, or nobody waits for a database that does not answer.
+        UserError: another driver holds the sweep, nothing can be locked here, or nobody waits for a database
+            that does not answer.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _taken(name) from None
-        parsed = parse_url(url) if url else None
-        if parsed is None or parsed.get_backend_name() != "postgresql":
+    parsed = parse_url(url) if url else None
+    session = _SESSIONS.get(parsed.get_backend_name()) if parsed else None
+    with ExitStack() as stack:
+        stack.enter_context(_locked(folder / "lock", name, alone=session is None))
+        if parsed is not None and (database := _file(parsed)):
+            stack.enter_context(_locked(Path(f"{database}.{name}.lock"), name, alone=True))
+        if parsed is None or session is None:
             yield DriverLock()
             return
-        session = _Session(name, parsed)
         patience = Patience(shown(parsed.render_as_string(hide_password=False)), waiting)
-        with session.held(patience) as lock:
-            yield lock
+        with opening(parsed):
+            lock = stack.enter_context(session(name, parsed).held(patience))
+        yield lock
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a database of SQLite, where there is one and its folder exists."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":", "file:")):
+        return None
+    file = Path(url.database).resolve()
+    return file if file.parent.is_dir() else None
+
+
+@contextmanager
+def _locked(path: Path, name: str, alone: bool) -> Iterator[None]:
+    """Holds a lock on a file; does without where the file system has none and this one is not ``alone``."""
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(path.open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = stack.pop_all()
+    except BlockingIOError:
+        raise _taken(name) from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS or alone:
+            remedy = _NO_LOCKS.get(error.errno or 0, "give yourself the right to write there")
+            raise UserError(
+                f"{path}: cannot be locked, so a second driver could not be kept out ({error.strerror}); "
+                f"{remedy}, or use another folder"
+            ) from None
+        held = ExitStack()
+    with held:
+        yield
 
 
 def _taken(name: str) -> UserError:
     return UserError(f"sweep '{name}' is running in another process")
 
 
-class _Session:
-    """A connection to PostgreSQL that holds an advisory lock, and is made again when it breaks."""
+class _Session(ABC):
+    """A connection to a server that holds an advisory lock, and is made again when it breaks."""
 
-    def __init__(self, name: str, url: URL) -> None:
+    def __init__(self, name: str, url: URL, connect: Mapping[str, Any]) -> None:
         self._name = name
-        digest = hashlib.blake2b(f"sweeper/{name}".encode(), digest_size=8).digest()
-        self._key = int.from_bytes(digest, "big", signed=True)
-        # Tells this driver's own connections, also one that only the server holds to be alive, from others'.
-        self._mark = f"sweeper {uuid.uuid4().hex[:12]} {name}"[:63]
         self._engine = create_engine(
-            url,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            connect_args={**LIBPQ, "application_name": self._mark},
+            url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=dict(connect)
         )
         self._connection: Connection | None = None
+
+    @abstractmethod
+    def _lock(self, connection: Connection) -> bool:
+        """Takes the lock; False if another driver has it."""
 
     @contextmanager
     def held(self, patience: Patience) -> Iterator[DriverLock]:
@@ -118,17 +154,11 @@ class _Session:
 
     def _take(self) -> bool:
         """Connects and takes the lock; False if another driver has it."""
-        self._connection = connection = self._engine.connect()
-        connection.exec_driver_sql(_KEEPALIVE)
-        while not connection.exec_driver_sql(_TAKE, (self._key,)).scalar_one():
-            holders = connection.exec_driver_sql(_HOLDERS, (self._key,)).all()
-            if any(mark != self._mark for mark, _ in holders):
-                self._close()
-                return False
-            for _, process in holders:
-                connection.exec_driver_sql("SELECT pg_terminate_backend(%s)", (process,))
-            time.sleep(0.1)
-        return True
+        self._connection = self._engine.connect()
+        if self._lock(self._connection):
+            return True
+        self._close()
+        return False
 
     def _watch(self, lock: DriverLock, done: threading.Event) -> None:
         while lock.lost is None and not done.wait(_PING):
@@ -145,3 +175,43 @@ class _Session:
             self._connection.invalidate()
             self._connection.close()
             self._connection = None
+
+
+class _Postgres(_Session):
+    """The lock is on a number of 64 bits, in the database."""
+
+    def __init__(self, name: str, url: URL) -> None:
+        digest = hashlib.blake2b(f"sweeper/{name}".encode(), digest_size=8).digest()
+        self._key = int.from_bytes(digest, "big", signed=True)
+        # Tells this driver's own connections, also one that only the server holds to be alive, from others'.
+        self._mark = f"sweeper {uuid.uuid4().hex[:12]} {name}"[:63]
+        super().__init__(name, url, {**LIBPQ, "application_name": self._mark})
+
+    def _lock(self, connection: Connection) -> bool:
+        connection.exec_driver_sql(_KEEPALIVE)
+        while not connection.exec_driver_sql(_TAKE, (self._key,)).scalar_one():
+            holders = connection.exec_driver_sql(_HOLDERS, (self._key,)).all()
+            if any(mark != self._mark for mark, _ in holders):
+                return False
+            for _, process in holders:
+                connection.exec_driver_sql("SELECT pg_terminate_backend(%s)", (process,))
+            time.sleep(0.1)
+        return True
+
+
+class _MySql(_Session):
+    """The lock is on a name of up to 64 characters, which the whole server shares."""
+
+    def __init__(self, name: str, url: URL) -> None:
+        self._key = hashlib.blake2b(f"{url.database}/{name}".encode(), digest_size=16).hexdigest()
+        super().__init__(name, url, {"connect_timeout": LIBPQ["connect_timeout"]})
+
+    def _lock(self, connection: Connection) -> bool:
+        return bool(connection.exec_driver_sql("SELECT GET_LOCK(%s, 0)", (self._key,)).scalar_one())
+
+
+_SESSIONS: dict[str, Callable[[str, URL], _Session]] = {
+    "postgresql": _Postgres,
+    "mysql": _MySql,
+    "mariadb": _MySql,
+}

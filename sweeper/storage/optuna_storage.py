@@ -3,7 +3,8 @@
 import functools
 import warnings
 from abc import update_abstractmethods
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from sweeper.errors import UserError
-from sweeper.storage.outages import Patience, Waiting, outage
+from sweeper.storage.outages import Patience, UnansweredError, Waiting, outage
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.simplefilter("ignore", ExperimentalWarning)
@@ -50,17 +51,50 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
             not answer.
     """
     if url is None:
-        return JournalStorage(JournalFileBackend(str(journal)))
+        return JournalStorage(PatientJournal(journal, waiting))
     parsed = parse_url(url)
     patience = Patience(shown(url), waiting)
-    try:
+    with opening(parsed):
         database = patience.outlast(lambda again: _open(parsed))
         return PatientStorage(database, patience)  # type: ignore[abstract]  # completed below
+
+
+@contextmanager
+def opening(url: URL) -> Iterator[None]:
+    """Turns what goes wrong in opening a database into a message.
+
+    Raises:
+        UserError: something does.
+    """
+    try:
+        yield
     except (SQLAlchemyError, ValueError, ImportError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"--storage: {shown(url)} cannot be opened: {reason}") from None
-    except UserError as error:
+        place = shown(url.render_as_string(hide_password=False))
+        raise UserError(f"--storage: {place} cannot be opened: {reason}") from None
+    except UnansweredError as error:
         raise UserError(f"--storage: the database cannot be opened: {error}") from None
+
+
+class PatientJournal(JournalFileBackend):
+    """Optuna's journal file; a line that finds no room on the disk is written once there is."""
+
+    def __init__(self, journal: Path, waiting: Waiting | None) -> None:
+        super().__init__(str(journal))
+        self._patience = Patience(str(journal), waiting)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """See `optuna.storages.journal.JournalFileBackend`. Only one process, a sweep's driver, writes."""
+        size = Path(self._file_path).stat().st_size
+
+        def append(again: bool) -> None:
+            try:
+                super(PatientJournal, self).append_logs(logs)
+            except OSError:
+                os.truncate(self._file_path, size)
+                raise
+
+        self._patience.outlast(append)
 
 
 class PatientStorage(BaseStorage):
@@ -205,8 +239,9 @@ def mend_journal(journal: Path) -> None:
     """Makes a journal readable and writable again after its writer was killed.
 
     Cuts off a half-written last line, behind which nothing could be read, and removes the lock that the
-    dead writer held. Only for the one who holds the sweep's own lock.
+    dead writer held. What stays is not written again, so nothing is lost if this is cut off as well. Only
+    for the one who holds the sweep's own lock.
     """
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n"):
-        journal.write_bytes(data[: data.rfind(b"\n") + 1])
+        os.truncate(journal, data.rfind(b"\n") + 1)

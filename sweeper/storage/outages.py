@@ -1,5 +1,6 @@
-"""Servers that are away for a while: how that is told from a mistake, and how it is outlived."""
+"""Servers and disks that are away for a while: how that is told from a mistake, and how it is outlived."""
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -26,6 +27,12 @@ _REFUSED = (
     "pg_hba.conf",
     "permission denied",
 )
+_PASSING_SQLITE = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+# A disk that is full, broken or read-only for now, a mount whose server is away.
+_PASSING_FILES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+    *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+)
 # SQLSTATE: connection lost, read-only (a standby), deadlock, out of disk or memory, shut down, system error.
 _PASSING = ("08", "25006", "40", "53", "57P", "58")
 
@@ -36,6 +43,10 @@ def outage(error: BaseException) -> str | None:
     Looks through what the error was raised from, since Optuna and MLflow wrap what a driver raises.
     """
     return next((_line(cause) for cause in _causes(error) if _passes(cause)), None)
+
+
+class UnansweredError(UserError):
+    """A server is away and nobody waits for it."""
 
 
 class Patience:
@@ -61,7 +72,7 @@ class Patience:
             operation: is told whether it is tried again: what was tried before may have been done, unseen.
 
         Raises:
-            UserError: the server is away and nobody waits.
+            UnansweredError: the server is away and nobody waits.
         """
         tries = 0
         while True:
@@ -72,7 +83,7 @@ class Patience:
                 if reason is None:
                     raise
                 if self._waiting is None:
-                    raise UserError(f"{self._server} does not answer: {reason}") from None
+                    raise UnansweredError(f"{self._server} does not answer: {reason}") from None
                 # A server that was back within a second is not worth a sentence.
                 if tries > 0:
                     self._tell(away=True, sentence=f"waiting for {self._server}: {reason}")
@@ -107,11 +118,13 @@ def _passes(error: BaseException) -> bool:
             words in str(error) for words in _REFUSED
         )
     if isinstance(error, sqlite3.OperationalError):
-        return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return error.sqlite_errorcode & 0xFF in _PASSING_SQLITE
     if isinstance(error, requests.HTTPError):
         return error.response is not None and error.response.status_code >= 500
     if isinstance(error, requests.exceptions.SSLError):
         return False
+    if isinstance(error, OSError) and error.errno in _PASSING_FILES:
+        return True
     connection = (requests.ConnectionError, requests.Timeout, requests.exceptions.RetryError)
     return isinstance(error, (*connection, requests.exceptions.ChunkedEncodingError)) or bool(
         isinstance(error, DBAPIError) and error.connection_invalidated

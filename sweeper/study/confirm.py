@@ -1,9 +1,12 @@
 """Which trials of the front are trained again, and with which seeds."""
 
-from sweeper.study.front import spread
-from sweeper.study.records import SweepRecord
+from collections.abc import Iterator
+from itertools import count, islice
 
-#: The seeds count up from here; the search has its own, 0 by default.
+from sweeper.study.front import spread
+from sweeper.study.records import SweepRecord, TrialRecord
+
+#: The seeds count up from here.
 FIRST_SEED = 1001
 
 
@@ -18,6 +21,12 @@ def pending(record: SweepRecord) -> list[tuple[int, int]]:
     return [
         (int(trial.label), seed)
         for trial in spread(record, trials)
-        for seed in range(FIRST_SEED, FIRST_SEED + seeds)
+        for seed in islice(_other_seeds(record, trial), seeds)
         if (trial.label, seed) not in begun
     ]
+
+
+def _other_seeds(record: SweepRecord, trial: TrialRecord) -> Iterator[int]:
+    """Seeds that a trial was not trained with."""
+    own = trial.parameters.get("training.seed", record.space.get("training.seed"))
+    return (seed for seed in count(FIRST_SEED) if seed != own)

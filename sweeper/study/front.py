@@ -153,6 +153,15 @@ def hypervolume_history(record: SweepRecord) -> list[tuple[int, float]]:
     return history
 
 
+def unmoved(record: SweepRecord) -> int:
+    """How many trials have ended since the one that made the front's hypervolume larger last."""
+    last, area = -1, 0.0
+    for place, reached in hypervolume_history(record):
+        last, area = (place, reached) if reached > area else (last, area)
+    ended = ("complete", "pruned", "failed")
+    return sum(trial.state in ended for trial in record.trials[last + 1 :])
+
+
 def number(trial: TrialRecord, position: int) -> int:
     """The number a person knows the trial by; its position in the sweep where the label is no number."""
     return int(trial.label) if trial.label.isdecimal() else position

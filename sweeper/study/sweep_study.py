@@ -1,7 +1,7 @@
 """The truth about a sweep: Optuna studies in one storage, of trials, of baselines and of confirmations."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, parse_space
+from search_spaces import Space, parse_space, trials_of
 from sweeper.errors import UserError
 from sweeper.search.samplers import make_sampler, propose
 from sweeper.storage.folders import SweepFolder
@@ -17,12 +17,13 @@ from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
 from sweeper.study.confirm import pending
 from sweeper.study.reading import LABEL, Objectives, trial_key
-from sweeper.study.records import Role, SweepRecord
+from sweeper.study.records import Role, SweepRecord, TrialRecord
 from sweeper.study.remembered import RememberedSweep
 
 Report = Mapping[str, Any]
 
 _LAST_ATTRIBUTE = "asked"
+_RETRIES = "retries"  # the attribute of a run that names the failed one that it stands for
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class SweepStudy:
             "reference": dict(reference),
             "pack": pack,
             "results": results,
-            _LAST_ATTRIBUTE: space.search.trials,
+            _LAST_ATTRIBUTE: trials_of(space),
         }
         for attribute, value in attributes.items():
             trials.set_user_attr(attribute, value)
@@ -173,6 +174,21 @@ class SweepStudy:
         self._studies["trial"].set_user_attr("asked", trials)
         self._asked = trials
 
+    def delete(self) -> None:
+        """Removes the sweep from its storage; that of the trials last, by which a sweep is known."""
+        roles: tuple[Role, ...] = ("confirmation", "baseline", "trial")
+        for role in roles:
+            if study := self._studies.get(role):
+                optuna.delete_study(study_name=study.study_name, storage=self._storage)
+
+    def change(self, space: Space) -> None:
+        """Goes on with other resources, or another end of the search; all else of the space is as it was."""
+        self._studies["trial"].set_user_attr("space", space.dump())
+        self.space, self._flat = space, space.flat()
+        if space.resources.pack != "auto" and space.packable:
+            self._studies["trial"].set_user_attr("pack", space.resources.pack)
+            self.pack = space.resources.pack
+
     def interrupted(self) -> list[Job]:
         """What is marked as running, but not under way with this driver: what an earlier one left."""
         under_way = {(trial.study.study_name, trial.number) for trial in self._under_way.values()}
@@ -182,6 +198,25 @@ class SweepStudy:
             for frozen in self._frozen(role, TrialState.RUNNING)
             if (name, frozen.number) not in under_way
         ]
+
+    def retry_failed(self) -> int:
+        """Begins what has failed again, each with the values it had; the driver finds it as interrupted.
+
+        A trial is begun again as one more trial, since Optuna lets no trial that has ended be changed; of a
+        baseline or a confirmation the later run stands for both. How many are begun.
+        """
+        begun = 0
+        for role, name in _study_names(self.name).items():
+            runs = self._frozen(role)
+            retried = {run.user_attrs.get(_RETRIES) for run in runs}
+            for run in runs:
+                if run.state == TrialState.FAIL and run.number not in retried:
+                    if role == "trial":
+                        self.asked += 1
+                    study_id = self._storage.get_study_id_from_name(name)
+                    self._storage.create_new_trial(study_id, _again(run))
+                    begun += 1
+        return begun
 
     def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
         """Optuna's trials, by number; only those in one of the states, if any is named."""
@@ -243,7 +278,7 @@ class SweepStudy:
             job = Job(trial_key(number), self.space.with_values(propose(self.space, trial, self.blocks)))
         else:
             record = self.record()
-            run = record.confirmations[number]
+            run = self._remembered.confirmations.of(self._frozen(role))[number]
             job = Job(run.key, reading.space_of(self.space, record, run))
         self._under_way[job.key] = trial
         return job
@@ -309,9 +344,9 @@ class SweepStudy:
             asked=self.asked,
             reference=self.reference,
             trials=trials,
-            baselines=known.baselines.of(self._frozen("baseline")),
+            baselines=_latest(known.baselines.of(self._frozen("baseline"))),
             front=tuple(trial.key for trial in known.front.trials),
-            confirmations=known.confirmations.of(self._frozen("confirmation")),
+            confirmations=_latest(known.confirmations.of(self._frozen("confirmation"))),
             mode=self.space.budget.mode,
             tolerance=self.space.budget.tolerance,
         )
@@ -346,6 +381,22 @@ def open_study(
 def new_id() -> str:
     """An id that no other sweep has."""
     return uuid.uuid4().hex[:12]
+
+
+def _again(run: FrozenTrial) -> FrozenTrial:
+    """A run that has failed, as a new one under way that is given the same values."""
+    kept = {name: value for name, value in run.user_attrs.items() if name in ("trial", "seed")}
+    values = run.system_attrs.get("fixed_params", {}) | run.params
+    return optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        user_attrs=kept | {_RETRIES: run.number},
+        system_attrs={"fixed_params": values},
+    )
+
+
+def _latest(runs: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The last run of each key, where the first one stood."""
+    return tuple({run.key: run for run in runs}.values())
 
 
 def _study_names(sweep: str) -> dict[Role, str]:

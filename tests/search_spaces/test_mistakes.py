@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from search_spaces import SpaceError, load_space
+from search_spaces import SpaceError, as_text, load_space
 
 SPACE = """\
 sweep: small
@@ -447,3 +447,21 @@ def test_messages_speak_of_no_library(tmp_path: Path) -> None:
         assert not [
             word for word in ("pydantic", "http", "input should", "valid ", "tuple", "dict") if word in told
         ]
+
+
+@pytest.mark.parametrize(
+    ("plain", "line", "column"), [("  lr: 2.0e-3", 13, 6), ("budget: {active_blocks: 2}", 14, 8)]
+)
+def test_a_space_that_only_looks_like_one_is_told_where_it_is(
+    tmp_path: Path, plain: str, line: int, column: int
+) -> None:
+    odd = plain.replace(": ", ":\u00a0", 1)
+    told = "a no-break space, which only looks like one; type a space, or use quotes"
+    found = messages(tmp_path, SPACE.replace(plain, odd))
+    assert found == [f"space.yaml:{line}: not YAML, column {column}: {told}"]
+
+
+@pytest.mark.parametrize("name", ["20240101", "1e5", "true", "null", "0x10", "a-1"])
+def test_a_name_is_text_whatever_it_looks_like(tmp_path: Path, name: str) -> None:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    assert load_space(tmp_path / "space.yaml", [as_text("sweep", name)]).sweep == name

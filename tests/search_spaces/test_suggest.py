@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search_spaces import Space, grid, load_space, suggest
+from search_spaces import Space, grid, load_space, suggest, trials_of
 
 SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 
@@ -89,3 +89,12 @@ def test_an_endless_range_has_no_grid() -> None:
 
 def test_nothing_searched_is_nothing_suggested() -> None:
     assert suggestions(["search.parameters={}"], optuna.samplers.RandomSampler(seed=0), 1) == [{}]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "asked", "trials"), [("grid", 10, 4), ("grid", 3, 3), ("random", 10, 10)]
+)
+def test_a_grid_ends_with_its_points(sampler: str, asked: int, trials: int) -> None:
+    parameters = "search.parameters={method.rank: {choices: [1, 2]}, training.lr: {choices: [0.1, 0.2]}}"
+    space = shipped([parameters, f"search.sampler={sampler}", f"search.trials={asked}"])
+    assert trials_of(space) == trials

@@ -103,6 +103,7 @@ def test_a_trial_outlives_its_process_and_ends_in_time(
         run_config=RunConfig(
             storage_path=str(tmp_path / "tune"),
             verbose=0,
+            stop=lambda trial_id, result: result["over"],
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=1),
         ),

@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from search_spaces import Space, load_space
-from sweeper.driver.pruner import Pruner, beaten_by, is_rung
+from sweeper.driver.pruner import beaten_by, is_rung, judged
 from sweeper.storage.optuna_storage import mend_journal, open_storage
 from sweeper.study.reading import written
 from sweeper.study.records import SweepRecord
@@ -94,12 +94,11 @@ def report(key: str, *epochs: dict[str, float], state: str = "running", **extra:
 
 
 def hear(study: SweepStudy, *reports: dict[str, Any]) -> bool:
-    """What Ray Tune does with a result: the stopper first, then the callback. Whether the pack is stopped."""
-    stop = Pruner(study)("a1b2", {"members": list(reports)})
-    for told in reports:
-        if study.under_way(told["key"]):
-            study.tell(told)
-    return stop
+    """What the sweep does with a result of Ray Tune. Whether the pack is stopped."""
+    heard = judged(study, [told for told in reports if study.under_way(told["key"])])
+    for told in heard:
+        study.tell(told)
+    return all(told["state"] != "running" for told in heard)
 
 
 def trial(study: SweepStudy) -> str:
@@ -279,11 +278,11 @@ def half_hear(study: SweepStudy, told: dict[str, Any], moment: str) -> None:
     if moment == "heard":
         hear(study, told)
     elif moment != "unheard":
-        Pruner(study)("a1b2", {"members": [told]})
+        (told,) = judged(study, [told])
         if moment == "half told":
             trial = study._under_way[told["key"]]
             trial.set_user_attr("metrics", dict(told["metrics"]))
-            trial.set_user_attr("rungs", trial.user_attrs.get("rungs", {}) | written(told["rungs"]))
+            trial.set_user_attr("rungs", trial.user_attrs.get("rungs", {}) | written(told.get("rungs", {})))
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "budget"])

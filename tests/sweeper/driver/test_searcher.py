@@ -6,6 +6,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from search_spaces import load_space
+from sweeper.driver.faults import Faults
 from sweeper.driver.searcher import PackSearcher
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
@@ -26,6 +27,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepStudy:
     return SweepStudy.create(space, tuple("abc"), {}, 4, storage, results="s3://bucket/sweeps")
 
 
+def make_searcher(study: SweepStudy) -> PackSearcher:
+    return PackSearcher(study, SweepFolder("clip_lambda"), Faults(lambda sentence: None), lambda: None)
+
+
 def keys(pack: Any) -> list[str]:
     return [member["key"] for member in pack["members"]]
 
@@ -35,7 +40,7 @@ def end(study: SweepStudy, key: str) -> None:
 
 
 def test_members_of_a_pack_that_was_too_large_go_on_in_two(study: SweepStudy) -> None:
-    searcher = PackSearcher(study, SweepFolder("clip_lambda"))
+    searcher = make_searcher(study)
     whole = searcher.suggest("a")
     assert isinstance(whole, dict)
     first, *others = keys(whole)
@@ -49,7 +54,7 @@ def test_members_of_a_pack_that_was_too_large_go_on_in_two(study: SweepStudy) ->
 
 
 def test_the_search_is_not_over_while_a_pack_may_come_back(study: SweepStudy) -> None:
-    searcher = PackSearcher(study, SweepFolder("clip_lambda"))
+    searcher = make_searcher(study)
     packs = [keys(searcher.suggest("a")), keys(searcher.suggest("b"))]
     assert searcher.suggest("c") is None
     searcher.halve(packs[1])
@@ -60,13 +65,13 @@ def test_the_search_is_not_over_while_a_pack_may_come_back(study: SweepStudy) ->
 
 
 def test_checkpoints_are_where_the_results_are_kept(study: SweepStudy) -> None:
-    pack = PackSearcher(study, SweepFolder("clip_lambda")).suggest("a")
+    pack = make_searcher(study).suggest("a")
     assert isinstance(pack, dict)
     assert pack["members"][0]["folder"] == "s3://bucket/sweeps/clip_lambda/trials/trial-0000"
 
 
 def test_a_trial_that_a_database_began_without_an_answer_is_trained_too(study: SweepStudy) -> None:
-    searcher = PackSearcher(study, SweepFolder("clip_lambda"))
+    searcher = make_searcher(study)
     first = keys(searcher.suggest("a"))
     storage = study._storage
     storage.create_new_trial(storage.get_study_id_from_name("clip_lambda"))
@@ -77,3 +82,34 @@ def test_a_trial_that_a_database_began_without_an_answer_is_trained_too(study: S
     assert [t.state for t in optuna.load_study(study_name="clip_lambda", storage=storage).trials] == [
         optuna.trial.TrialState.COMPLETE
     ] * 5
+
+
+def begun_at_once(folder: Path, *settings: str) -> int:
+    """How many trials are handed out before one has ended, however much room there is."""
+    space = load_space(
+        REPOSITORY / "spaces" / "clip_lambda.yaml", ["baselines=[]", "budget={active_blocks: 2}", *settings]
+    )
+    study = SweepStudy.create(space, tuple("abc"), {}, 1, open_storage(None, folder / "many"))
+    searcher = make_searcher(study)
+    while searcher.suggest("a") is not None:
+        pass
+    return len(study.record().trials)
+
+
+@pytest.mark.parametrize(
+    ("settings", "begun"),
+    [
+        (("search.sampler=tpe", "search.trials=16"), 4),
+        (("search.sampler=tpe", "search.trials=3"), 1),
+        (("search.sampler=random", "search.trials=16"), 16),
+    ],
+)
+def test_a_sampler_that_learns_is_left_its_rounds(
+    settings: tuple[str, ...], begun: int, tmp_path: Path
+) -> None:
+    assert begun_at_once(tmp_path, *settings) == begun
+
+
+def test_how_many_are_under_way_can_be_said(tmp_path: Path) -> None:
+    """Tune keeps to the number, so the searcher holds nothing back."""
+    assert begun_at_once(tmp_path, "search.trials=16", "resources.max_parallel=9") == 16

@@ -1,6 +1,9 @@
 """The lock, held by real processes and by a real PostgreSQL."""
 
 import contextlib
+import errno
+import fcntl
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from mysql import mysql_server
 from postgres import Postgres, free_port, server
 
 from sweeper.errors import UserError
@@ -152,6 +156,83 @@ def test_a_folder_has_one_driver_until_it_dies(
     driver.kill()
     driver.wait()
     assert not refused(tmp_path, None)
+
+
+@pytest.mark.slow
+def test_a_file_of_sqlite_has_one_driver_from_wherever(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    driver = start(tmp_path / "here", f"sqlite:///{tmp_path}/study.db")
+    assert said(driver) == "held"
+    assert refused(tmp_path / "there", f"sqlite:///{tmp_path}/link/study.db")
+    assert said(start(tmp_path / "two", f"sqlite:///{tmp_path}/study.db", "two")) == "held"
+    assert not refused(tmp_path / "there", f"sqlite:///{tmp_path}/other.db")
+    driver.kill()
+    driver.wait()
+    assert not refused(tmp_path / "there", f"sqlite:///{tmp_path}/study.db")
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch, reason: int) -> None:
+    """The answer of a file system without locks: none can be mounted here."""
+
+    def flock(file: object, operation: int) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_said(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_locks(monkeypatch, reason)
+    for url in (None, f"sqlite:///{tmp_path}/study.db"):
+        said_of_it = pytest.raises(UserError, match=r"cannot be locked.*PostgreSQL")
+        with said_of_it as caught, only_driver("one", tmp_path, url):
+            pass
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_server_keeps_drivers_apart_where_files_have_no_locks(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_locks(monkeypatch, errno.ENOLCK)
+    with only_driver("one", tmp_path / "here", postgres.url):
+        assert refused(tmp_path / "there", postgres.url)
+
+
+def test_a_folder_that_may_not_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    said_of_it = pytest.raises(UserError, match=r"lock: cannot be locked.*Is a directory")
+    with said_of_it, only_driver("one", tmp_path, None):
+        pass
+
+
+def test_what_a_sweep_raises_is_not_said_of_its_lock(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="of the sweep"), only_driver("one", tmp_path, None):
+        raise OSError(errno.EACCES, "of the sweep")
+
+
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[str]:
+    with mysql_server() as url:
+        yield url
+
+
+@pytest.mark.slow
+def test_mysql_has_one_driver_until_it_dies(
+    mysql: str, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    driver = start(here, mysql)
+    assert said(driver) == "held"
+    assert refused(there, mysql)
+    assert said(start(tmp_path / "two", mysql, "two")) == "held"
+    driver.kill()
+    driver.wait()
+    until(lambda: not refused(there, mysql), seconds=5)
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """Storages over a real PostgreSQL that is stopped and started again."""
 
+import resource
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from postgres import PASSWORD, Postgres, server
 from sqlalchemy import event
 
 from sweeper.errors import UserError
-from sweeper.storage.optuna_storage import open_storage, parse_url, shown
+from sweeper.storage.optuna_storage import mend_journal, open_storage, parse_url, shown
 
 NOWHERE = Path("/nowhere/study.journal")
 SECRETS = (PASSWORD, "s3cret")
@@ -232,3 +233,61 @@ def test_a_password_is_not_shown(url: str) -> None:
         open_storage(url, NOWHERE)
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in shown(url)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """Of a study with trials, whose writer was killed in the middle of a line."""
+    journal = tmp_path / "study.journal"
+    study = optuna.create_study(storage=open_storage(None, journal), study_name="s")
+    for value in range(20):
+        study.tell(study.ask(), value)
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 4, "wor')
+    return journal
+
+
+def test_a_mended_journal_lacks_only_what_was_half_written(journal: Path) -> None:
+    whole = journal.read_bytes()
+    file = journal.stat().st_ino
+    mend_journal(journal)
+    assert journal.read_bytes() == whole[: whole.rfind(b"\n") + 1]
+    assert journal.stat().st_ino == file
+    kept = optuna.load_study(study_name="s", storage=open_storage(None, journal))
+    assert [trial.value for trial in kept.trials] == list(range(20))
+
+
+def test_mending_writes_nothing_again(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a machine that dies meanwhile loses nothing: no byte of a line that is whole is touched."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("written")
+
+    for name in ("write_bytes", "write_text", "rename", "replace"):
+        monkeypatch.setattr(Path, name, refuse)
+    before = journal.read_bytes()
+    mend_journal(journal)
+    assert before.startswith(journal.read_bytes())
+
+
+def test_a_journal_waits_for_room_on_its_disk(tmp_path: Path) -> None:
+    """The limit on the size of a file stands for the size of a disk: a line is cut off in its middle."""
+    listener, journal = Listener(), tmp_path / "study.journal"
+    study = optuna.create_study(storage=open_storage(None, journal, listener), study_name="s")
+    trial, before = study.ask(), journal.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limits[1]))
+        with ThreadPoolExecutor(1) as thread:
+            writing = thread.submit(trial.set_user_attr, "note", "x" * 100)
+            time.sleep(2.5)
+            assert not writing.done() and journal.read_bytes() == before
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            writing.result(timeout=10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert [sentence.startswith("waiting for ") for sentence in listener.told] == [True, False]
+    kept = optuna.load_study(study_name="s", storage=open_storage(None, journal)).trials
+    assert kept[0].user_attrs == {"note": "x" * 100}

@@ -15,6 +15,7 @@ from ray.tune.search import Searcher
 from workplace import Workplace, run_arguments, runs
 
 from search_spaces import Space, load_space
+from sweeper.driver.faults import Faults
 from sweeper.driver.progress import sweep_line
 from sweeper.driver.searcher import PackSearcher
 from sweeper.storage.folders import SweepFolder
@@ -161,7 +162,7 @@ def test_more_trials_bring_confirmations_of_the_new_best(tmp_path: Path) -> None
 
 def test_the_searcher_waits_for_the_last_trial_then_hands_out_packs_of_confirmations(tmp_path: Path) -> None:
     study = SweepStudy.create(space(), BLOCKS, {}, 3, open_storage(None, tmp_path / "journal"))
-    searcher = PackSearcher(study, SweepFolder("clip_lambda"))
+    searcher = PackSearcher(study, SweepFolder("clip_lambda"), Faults(print), lambda: None)
 
     def keys(asked: Any) -> list[str]:
         return [member["key"] for member in asked["members"]]
@@ -247,3 +248,8 @@ def wait_for(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < deadline, f"{path} never came"
         time.sleep(0.05)
+
+
+def test_the_seed_of_a_confirmation_is_never_the_trials_own(tmp_path: Path) -> None:
+    study = played(tmp_path, space("training.seed=1001"))
+    assert pending(study.record()) == [(2, 1002), (2, 1003), (1, 1002), (1, 1003)]

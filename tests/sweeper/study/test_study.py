@@ -340,3 +340,47 @@ def test_a_storage_that_cannot_be_opened_is_told_without_its_password(url: str, 
     with pytest.raises(UserError, match=r"--storage: .* cannot be opened") as told:
         open_storage(url, tmp_path / "study.journal")
     assert "secret" not in str(told.value)
+
+
+def test_what_has_failed_can_be_tried_again_with_its_values(url: str | None, tmp_path: Path) -> None:
+    study = create(space("search.trials=3"), url, tmp_path)
+    baseline, *jobs = study.next_baseline(), *(study.next_trial() for _ in range(3))
+    assert baseline is not None
+    for job in (baseline, jobs[1]):
+        study.tell(report(job.key, state="failed", reason="no space"))  # type: ignore[union-attr]
+    study.tell(report("trial-0000"))
+
+    study = reopen(url, tmp_path)
+    assert study.retry_failed() == 2
+    assert study.next_trial() is None, "a retry is one more trial, of those asked for"
+    again = {job.key: job.space for job in reopen(url, tmp_path).interrupted()}
+    assert list(again) == ["baseline-full", "trial-0002", "trial-0003"]
+    assert jobs[1] is not None and again["trial-0003"] == jobs[1].space
+    study.interrupted()
+    study.tell(report("trial-0003"))
+    study.tell(report("baseline-full", active=32))
+    record = study.record()
+    assert [trial.state for trial in record.trials] == ["complete", "failed", "running", "complete"]
+    assert [(run.key, run.state) for run in record.baselines] == [("baseline-full", "complete")]
+    assert study.retry_failed() == 0
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "nsga2", "random", "grid", "budget"])
+@pytest.mark.parametrize("seed", [4295, 2**32 - 1])
+def test_every_seed_that_a_space_takes_is_one_of_every_sampler(
+    sampler: str, seed: int, tmp_path: Path
+) -> None:
+    of = _grid() if sampler == "grid" else space()
+    of = of.model_copy(update={"search": of.search.model_copy(update={"sampler": sampler, "seed": seed})})
+    study = create(of, None, tmp_path)
+    play(study, 5)
+    assert len({str(trial.parameters) for trial in study.record().trials}) == 5
+
+
+def test_a_grid_asks_for_no_more_trials_than_it_has_points(tmp_path: Path) -> None:
+    of = _grid()
+    study = create(
+        of.model_copy(update={"search": of.search.model_copy(update={"trials": 10})}), None, tmp_path
+    )
+    play(study, 6)
+    assert study.asked == 6 and study.next_trial() is None
