@@ -93,7 +93,7 @@ class DataSet(Part):
         default=None,
         min_length=1,
         description="folder: the folder of class folders, with {split} for train, val, test where they lie "
-        "apart; torchvision: where its files are; pairs: the CSV file. ${NAME} and ~ are expanded",
+        "apart; torchvision: where its files are; pairs: the CSV file. ${SWEEPER_DATA} and ~ are expanded",
     )
     dataset: str | None = Field(
         default=None, min_length=1, description="torchvision: the name of the data set's class"

@@ -8,15 +8,16 @@ from trainables.backbones.clip import ClipBackbone
 from trainables.backbones.open_clip_models import open_clip_backbone
 from trainables.backbones.texts import Texts, class_sentences, class_vectors
 from trainables.backbones.timm_vit import TimmBackbone, open_timm_backbone
-from trainables.data.names import expanded
+from trainables.written import expanded, shown_as_written
 
 LIBRARIES = {"open_clip": open_clip_backbone, "timm": open_timm_backbone}
 
 
+@shown_as_written
 def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
     """The model of a space's ``model`` section, frozen; random and without any file if not ``weights``.
 
-    In a path, ``${NAME}`` and ``~`` are expanded.
+    In a path, ``~`` and those ``${NAME}`` that the operator allows are expanded.
 
     Raises:
         ProblemError: see `open_clip_backbone` and `open_timm_backbone`.

@@ -110,7 +110,7 @@ def _misfit(model: nn.Module, name: str, path: str, error: Exception) -> Problem
 
 def _from_folder(name: str, pretrained: str) -> ClipBackbone:
     """A model and its configuration from a folder as open_clip saves it."""
-    folder = Path(pretrained.removeprefix(_LOCAL_FOLDER)).expanduser()
+    folder = Path(pretrained.removeprefix(_LOCAL_FOLDER))
     if not (folder / "open_clip_config.json").is_file():
         raise MissingError(f"pretrained: there is no open_clip_config.json in {folder}")
     files = [folder / file for file in _FOLDER_WEIGHTS if (folder / file).is_file()]

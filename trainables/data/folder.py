@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from trainables.data.names import expanded
 from trainables.data.pictures import Listed, file_pictures
 from trainables.data.splits import WHOLE
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 _FOLDERS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 

@@ -1,31 +1,13 @@
 """What the classes are called, and the sentences that they are put into."""
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
-
-
-def expanded(path: str, setting: str) -> str:
-    """Give the path with ``${NAME}`` and ``~`` put in.
-
-    Raises:
-        MissingError: the environment has no such variable; it names the setting.
-    """
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise MissingError(
-                f"{setting}: the environment has no {found[1]}; set it, or give the whole path with --set"
-            )
-        return os.environ[found[1]]
-
-    return str(Path(re.sub(r"\$\{(\w+)\}", value, path)).expanduser())
 
 
 def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from trainables.data.images import ImageSet
-from trainables.data.names import expanded
-from trainables.data.pictures import Listed, file_pictures
+from trainables.data.pictures import AsWritten, Listed, file_pictures
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import WHOLE, limited, parts, refuse_empty, rows_of
 from trainables.errors import MissingError, ProblemError
+from trainables.written import Spelling, expanded, shown_as_written
 
 _SHARES = (0, 0.5, 0.5)
 _COLUMNS = ("image", "caption")
@@ -48,6 +48,7 @@ class PairSplits(NamedTuple):
     test: Pairs
 
 
+@shown_as_written
 def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairSplits:
     """Load the validation and the test split of a CSV file with the header ``image,caption``.
 
@@ -72,7 +73,8 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         refuse_empty(name, len(rows))
         rows = rows[limited(alike[rows], source["limit"], source["seed"])]
         files = [pictures[row] for row in rows]
-        images = Listed(file_pictures(file.parent, files), np.arange(len(rows))).read(preprocessing)
+        found = AsWritten(file_pictures(file.parent, files), Spelling.of(source))
+        images = Listed(found, np.arange(len(rows))).read(preprocessing)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
             shifted(images, source["shift"], source["severity"]),
@@ -111,5 +113,7 @@ def _read(file: Path) -> dict[Path, list[str]]:
 def _check_header(header: Sequence[str], file: Path) -> None:
     missing = [column for column in _COLUMNS if column not in header]
     if missing:
-        found = f"it has {', '.join(header)}" if header else "it is empty"
-        raise ProblemError(f"path: {file} has no column {missing[0]} in its first line; {found}")
+        # What it has instead is not said: the file may be none that the space's writer may read.
+        raise ProblemError(
+            f"path: {file} has no column {missing[0]} in its first line; expects {','.join(_COLUMNS)} there"
+        )

@@ -10,12 +10,13 @@ from trainables.data.folder import open_folder
 from trainables.data.glyphs import glyph_colors, glyphs
 from trainables.data.images import ImageSet, Task, no_images
 from trainables.data.names import class_names, sentences
-from trainables.data.pictures import Listed
+from trainables.data.pictures import AsWritten, Listed
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
 from trainables.data.torchvision_sets import open_torchvision
 from trainables.errors import ProblemError
+from trainables.written import Spelling, shown_as_written
 
 Source = Mapping[str, Any]
 """A resolved source section of the space."""
@@ -53,6 +54,7 @@ OPENED: dict[str, Callable[[Source], OpenedSet]] = {"folder": open_folder, "torc
 SOURCES = (*SHIPPED, *OPENED)
 
 
+@shown_as_written
 def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[str] = SPLITS) -> Task:
     """Load a task, limited and shifted as its source says, as a model wants to see it.
 
@@ -106,6 +108,7 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         if name not in splits:
             return no_images(preprocessing.size)
         listed = found.listed(takes[name].own)
+        listed = Listed(AsWritten(listed.pictures, Spelling.of(source)), listed.labels)
         listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
         refuse_empty(name, len(listed.labels))
         return listed.chosen(limited(listed.labels, source["limit"], source["seed"])).read(preprocessing)

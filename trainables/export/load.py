@@ -33,7 +33,8 @@ def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Give
             return _loader(path)(path, backbone)
         if not path.is_file():
             raise ProblemError("there is no such folder or file")
-        return Given(open_backbone({**model, "pretrained": str(path)}))
+        # Absolute, so that it is never a tag's name, whose weights would be fetched.
+        return Given(open_backbone({**model, "pretrained": str(path.absolute())}))
     except ProblemError as error:
         text = str(error).removeprefix("pretrained: ")
         raise ProblemError(text if str(path) in text else f"{path}: {text}") from error

@@ -77,9 +77,9 @@ def test_pictures_are_shifted_and_moved(table: Path, make_source: MakeSource) ->
 
 
 BAD = [
-    ([("image", "text"), ("a.png", "x")], " has no column caption in its first line; it has image, text"),
-    ([("filepath",), ("a.png",)], " has no column image in its first line; it has filepath"),
-    ([], " has no column image in its first line; it is empty"),
+    ([("image", "text"), ("a.png", "x")], " has no column caption in its first line; expects image,caption"),
+    ([("filepath",), ("a.png",)], " has no column image in its first line; expects image,caption there"),
+    ([], " has no column image in its first line; expects"),
     ([("image", "caption")], " names no picture; expects lines of image,caption below that header"),
     ([("image", "caption"), ("a.png", "x"), ("b.png", "y")], ":3: no such picture: {folder}/b.png; paths a"),
     ([("image", "caption"), ("a.png", " ")], ":2: has no caption; add it"),
