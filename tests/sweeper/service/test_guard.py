@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Make
-from prepared import HOSTILE, SPACE
+from prepared import SPACE
 
 from sweeper.errors import UserError
 from sweeper.service.guard import Buckets
