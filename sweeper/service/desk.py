@@ -106,13 +106,12 @@ class Desk:
         """
         name = space.sweep
         with self._submitting:
+            self._check_may_take(name, who)
             if self._store.read(name) or any(job.under_way for job in self._jobs.of(name)):
                 raise ServiceError(
                     409, f"sweep '{name}' exists: go on with it by `python -m sweeper resume {name}` "
                     f"(POST /sweeps/{name}/resume), or give another name"
                 )  # fmt: skip
-            if name in spaces.kept(self._spaces):
-                self._check_may_change(name, who)
             self._check_room(who)
             file = spaces.keep(space, self._spaces)
             self._owners.note(name, who.name)
@@ -178,6 +177,12 @@ class Desk:
         if not who.may_change(owner) and (owner or self._store.read(name)):
             theirs = f"{owner}'s" if owner else "of nobody here"
             raise ServiceError(403, f"sweep '{name}' is {theirs}: only its owner and an admin may change it")
+
+    def _check_may_take(self, name: str, who: Person) -> None:
+        """A name whose sweep has not begun is its owner's all the same."""
+        owner = self._owners.of(name)
+        if owner and not who.may_change(owner) and not self._store.read(name):
+            raise ServiceError(409, f"the name '{name}' is taken by a sweep of {owner}'s; give another one")
 
     def _check_room(self, who: Person) -> None:
         """A person has not so much under way that others would wait."""

@@ -33,10 +33,11 @@ def looking(desk: Desk) -> APIRouter:
         """Whether the service is there; asks for no token, and waits for no thread."""
         return Health()
 
-    @router.get("/me", responses=problems())
-    async def me(request: Request) -> Me:
+    @router.get("/me", response_model=Me, responses=problems() | UNCHANGED)
+    async def me(request: Request) -> Response:
         """Whose token was shown, and what it is for."""
-        return Me(name=request.state.person.name, role=request.state.person.role.name.lower())
+        who = request.state.person
+        return answer(request, *tagged(Me(name=who.name, role=who.role.name.lower())))
 
     @router.get("/sweeps", response_model=Sweeps, responses=problems() | UNCHANGED)
     def list_sweeps(request: Request) -> Response:
