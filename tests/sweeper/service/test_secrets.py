@@ -138,7 +138,7 @@ def everything(client: httpx.Client) -> str:
 
 def test_a_space_pasted_into_the_page_gives_a_front(service: Served, browser: Any) -> None:
     page = browser.new_context(viewport={"width": 1300, "height": 1000}).new_page()
-    page.set_default_timeout(300_000)
+    page.set_default_timeout(150_000)
     page.goto(service.address)
     page.locator("#token").fill(ANN)
     page.keyboard.press("Enter")
@@ -155,6 +155,7 @@ def test_a_space_pasted_into_the_page_gives_a_front(service: Served, browser: An
     page.locator("#line", has_text="finished").wait_for()
     page.locator("#trials").fill("200")
     page.locator("#go-on button").click()
+    page.locator("#line", has_text="/200 done").wait_for()
     page.locator("#stop").click()
     page.locator("#line", has_text="stopped").wait_for()
     assert PLANTED not in page.content()
