@@ -28,8 +28,6 @@ def run(settings: Settings, host: str, port: int, address: str | None, say: Call
     Raises:
         UserError: the port is taken, or Ray does not start.
     """
-    # The server ends at the signal and sends it again: what was started is then to be stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # The port is taken before Ray is started, which takes longer.
     with _listening(host, port) as taken, _ray(address or os.environ.get("RAY_ADDRESS") or _LOCAL, say):
         _serve(settings, taken, f"http://{host}:{port}", say)
@@ -63,7 +61,9 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise UserError(f"--host {host} --port {port}: cannot be listened on: {error.strerror}") from None
+        raise UserError(
+            f"--host {host} --port {port}: cannot be listened on: {os.strerror(error.errno or 0)}"
+        ) from None
 
 
 @contextmanager
@@ -74,6 +74,8 @@ def _ray(where: str, say: Callable[[str], None]) -> Iterator[None]:
         yield
         return
     say("starting Ray on this machine; with --address a cluster is joined")
+    # The server ends at the signal and sends it again: what was started is then to be stopped.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with own_head() as access:
         os.environ.update(access)
         yield

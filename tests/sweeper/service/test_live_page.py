@@ -73,7 +73,7 @@ def test_signing_in_by_keyboard_shows_the_sweeps_and_their_report(sweep: SweepSt
         page.locator("#token").focus()
         page.keyboard.type("guess")
         page.keyboard.press("Enter")
-        page.get_by_text("this is not the service's token").wait_for()
+        page.get_by_text("this is none of the service's tokens").wait_for()
         page.locator("#token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.locator("#sweeps a", has_text="other").wait_for()

@@ -1,5 +1,6 @@
 """The command line, asking a real service."""
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -127,3 +128,13 @@ def test_a_password_on_a_command_line_is_refused_and_in_the_environment_taken(
 def test_a_password_in_the_servers_address_is_refused_and_not_shown(command: Command) -> None:
     status, told = command("list", "--server", "http://me:planted-secret@host:8080")
     assert status == 2 and "SWEEPER_TOKEN" in told and "planted-secret" not in told
+
+
+def test_serve_says_that_its_port_is_taken_before_it_starts_anything(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, told = command("serve", "--port", port)
+    assert (status, told) == (
+        2,
+        f"--host 127.0.0.1 --port {port}: cannot be listened on: Address already in use\n",
+    )
