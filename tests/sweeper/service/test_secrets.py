@@ -169,24 +169,26 @@ def test_a_space_pasted_into_the_page_gives_a_front(service: Served, browser: An
     ]
 
 
-@pytest.mark.parametrize(
-    ("source", "message"),
-    [
-        ('{source: folder, path: "${POSTGRES_URL}"}', "data.id.path: ${POSTGRES_URL} is not expanded"),
-        ('{source: folder, path: "${SWEEPER_DATA}/x"}', "data.id.path: no such folder: ${SWEEPER_DATA}/x"),
-        ('{source: digits, classes: "${SWEEPER_TOKEN}"}', "${SWEEPER_TOKEN} is not expanded"),
-    ],
-)
-def test_a_space_tells_nothing_of_the_environment(source: str, message: str, service: Served) -> None:
-    """By the check, by a driver's log and its state; the page shows the same."""
-    with service.client(ANN) as client:
-        name = f"asks-{abs(hash(source)) % 10_000}"
-        text = SPACE.replace("NAME", name).replace(ID, source)
-        checked = client.post("/check", content=text, headers=YAML)
-        assert message in checked.json()["text"] and PLANTED not in checked.text
-        assert client.post("/sweeps", content=text, headers=YAML).status_code == 201
-        sweep = wait(client, name, "failed")
-        assert message in sweep["message"]
+ASKING = {
+    "url": ('{source: folder, path: "${POSTGRES_URL}"}', "data.id.path: ${POSTGRES_URL} is not expanded"),
+    "data": (
+        '{source: folder, path: "${SWEEPER_DATA}/x"}',
+        "data.id.path: no such folder: ${SWEEPER_DATA}/x",
+    ),
+    "names": ('{source: digits, classes: "${SWEEPER_TOKEN}"}', "data.id.classes: ${SWEEPER_TOKEN} is not"),
+}
+
+
+def test_a_space_tells_nothing_of_the_environment(service: Served) -> None:
+    """By the check, by a driver's log and by its state; the page shows the same."""
+    spaces = {name: SPACE.replace("NAME", name).replace(ID, source) for name, (source, _) in ASKING.items()}
+    with service.client(f"{PLANTED}-of-the-admin") as client:
+        for text in spaces.values():
+            assert client.post("/sweeps", content=text, headers=YAML).status_code == 201
+        checked = client.post("/check", content=spaces["data"], headers=YAML)
+        assert ASKING["data"][1] in checked.json()["text"] and PLANTED not in checked.text
+        for name, (_, message) in ASKING.items():
+            assert message in wait(client, name, "failed")["message"]
 
 
 def test_a_person_has_one_sweep_under_way_where_that_is_the_bound(service: Served) -> None:
