@@ -1,4 +1,4 @@
-"""Ray's head for a service that is to start one: on this machine alone, and gone when the service is."""
+"""Ray's head for a service that is to start one: with a token of its own, and gone when the service is."""
 
 import ctypes
 import os
@@ -29,8 +29,9 @@ _KEPT_BACK = (*ACCESS, "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPER_SERVER"
 
 @contextmanager
 def own_head() -> Iterator[dict[str, str]]:
-    """A head on loopback for the length of a service; the environment that leads to it.
+    """A head for the length of a service; the environment that leads to it.
 
+    Its dashboard listens on loopback. Other ports of Ray's listen beyond, and ask for a token that is made anew.
     Drivers run on it with the service's environment, but for its tokens. When it ends they end with it; their
     sweeps can be resumed.
 
@@ -62,7 +63,7 @@ def own_head() -> Iterator[dict[str, str]]:
 def _command(port: int, folder: str) -> list[str]:
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--node-ip-address=127.0.0.1", "--port=0", "--dashboard-host=127.0.0.1"),
+        *("--port=0", "--dashboard-host=127.0.0.1"),
         *(f"--dashboard-port={port}", f"--dashboard-agent-listen-port={_free_port()}"),
         *(f"--ray-client-server-port={_free_port()}", f"--temp-dir={folder}", "--disable-usage-stats"),
         f'--resources={{"driver": {_DRIVERS}}}',
