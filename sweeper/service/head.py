@@ -31,7 +31,7 @@ _KEPT_BACK = (*ACCESS, "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPER_SERVER"
 def own_head() -> Iterator[dict[str, str]]:
     """A head for the length of a service; the environment that leads to it.
 
-    Its dashboard listens on loopback. Other ports of Ray's listen beyond, and ask for a token that is made anew.
+    Its dashboard listens on loopback. Other ports of Ray listen beyond, and ask for a token made anew.
     Drivers run on it with the service's environment, but for its tokens. When it ends they end with it; their
     sweeps can be resumed.
 
