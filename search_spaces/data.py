@@ -126,7 +126,7 @@ class DataSet(Part):
         description="folder: the folder of class folders, with {split} for train, val, test where they lie "
         "apart; torchvision: where its files are; huggingface: a saved data set, parquet files or an image "
         "folder; webdataset: the folder of shards, or their pattern with {split} and {000..012}; pairs: the "
-        "CSV file. ${NAME} and ~ are expanded",
+        "CSV file. ${SWEEPER_DATA} and ~ are expanded",
     )
     dataset: str | None = Field(
         default=None,

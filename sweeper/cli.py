@@ -235,14 +235,17 @@ def ui(
     port: Annotated[int, typer.Option(help="port to listen on")] = 5000,
 ) -> None:
     """Open the MLflow UI on the sweeps of this working directory."""
+    from sweeper.storage.optuna_storage import shown
     from sweeper.tracking.runs import tracking_uri
 
     uri = tracking_uri()
     if uri.startswith("http"):
-        say(f"MLflow serves its UI at {uri}")
+        say(f"MLflow serves its UI at {shown(uri)}")
         return
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-    arguments = ["-m", "mlflow", "server", "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+    # A command line can be read by every process of the machine, and the URI may have a password.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    arguments = ["-m", "mlflow", "server", "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments, "--workers", "1"])
 
 

@@ -24,6 +24,10 @@ class Client:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
+        if "@" in parts.netloc:
+            raise UserError(
+                "--server: no user or password belongs into the address; the token is SWEEPER_TOKEN"
+            )
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise UserError(f"--server {url}: expects the service's address, such as http://host:8080")
         self._url = url.rstrip("/")

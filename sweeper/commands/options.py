@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from sweeper import screen
+from sweeper.errors import UserError
 
 console = Console()
 
@@ -23,9 +25,29 @@ Trials = Annotated[int | None, typer.Option(min=1, help="trials asked for from n
 Address = Annotated[
     str | None, typer.Option(help="a Ray cluster to join; else RAY_ADDRESS, else started here")
 ]
+
+
+def _without_password(context: typer.Context, parameter: typer.CallbackParam, url: str | None) -> str | None:
+    """Every process of the machine can read a command line, and a cluster keeps those of its drivers."""
+    source = context.get_parameter_source(parameter.name or "")
+    if url and source is not None and source.name == "COMMANDLINE":
+        from sweeper.storage.optuna_storage import shown
+
+        if "***" in unquote(shown(url)):
+            raise UserError(
+                "--storage: a password does not belong on a command line; set SWEEPER_STORAGE to the URL"
+            )
+    return url
+
+
 Storage = Annotated[
     str | None,
-    typer.Option(envvar="SWEEPER_STORAGE", help="SQLAlchemy URL of the Optuna storage", show_envvar=True),
+    typer.Option(
+        envvar="SWEEPER_STORAGE",
+        help="SQLAlchemy URL of the Optuna storage; with a password, in the environment alone",
+        show_envvar=True,
+        callback=_without_password,
+    ),
 ]
 Results = Annotated[
     str | None,

@@ -1,8 +1,6 @@
 """Commands that serve sweeps to others, and that ask a service."""
 
-import os
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,31 +21,24 @@ def serve(
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=1, max=65535, help="port to listen on")] = 8080,
     address: Annotated[
-        str | None, typer.Option(help="the Ray cluster; else RAY_ADDRESS, else the one on this machine")
+        str | None, typer.Option(help="the Ray cluster to join; else RAY_ADDRESS, else started here")
     ] = None,
 ) -> None:
-    """Serve sweeps over HTTP: submit, watch, stop and resume them on a Ray cluster.
+    """Serve sweeps over HTTP: submit, watch, stop and resume them.
 
-    Run it on the head node, in the environment and from the folder in which `ray start --head` was run:
-    drivers run in this folder, as jobs of Ray, and have the head's environment. So SWEEPER_STORAGE,
-    SWEEPER_RESULTS and MLFLOW_TRACKING_URI are read from the environment alone, never given here. The head
-    needs `--resources '{"driver": 4}'` for four drivers side by side.
+    By itself it starts Ray on this machine, and ends it again. To serve a cluster, run it on the head node,
+    in the environment and from the folder in which `ray start --head` was run: drivers run in this folder, as
+    jobs of Ray, and have the head's environment. So SWEEPER_STORAGE, SWEEPER_RESULTS and MLFLOW_TRACKING_URI
+    are read from the environment alone, never given here. That head needs `--resources '{"driver": 4}'` for
+    four drivers side by side.
     """
     from sweeper.service.settings import Settings
 
     settings = Settings.from_environment()
     settings.check_host(host)
-    if address:
-        os.environ["RAY_ADDRESS"] = address  # where Ray's client looks first
-    import uvicorn
+    from sweeper.service.run import run
 
-    from sweeper.service.app import create_app
-    from sweeper.service.jobs import Jobs
-
-    if trouble := Jobs(Path.cwd()).trouble():
-        say(f"{trouble}; until then sweeps are shown, but none can be started")
-    say(f"serving at http://{host}:{port}")
-    uvicorn.run(create_app(settings), host=host, port=port, log_level="warning", server_header=False)
+    run(settings, host, port, address, say)
 
 
 @app.command()
@@ -98,12 +89,15 @@ class Remote:
         if there["notice"]:
             say(there["notice"])
         for sweep in there["sweeps"]:
-            say(f"{sweep['line']} · {sweep['state']}")
+            owner = f" · {sweep['owner']}" if sweep["owner"] else ""
+            say(f"{sweep['line']} · {sweep['state']}{owner}")
 
     def show(self, name: str) -> None:
         """How far a sweep is and its front, as the service prints it."""
         sweep = self._client.sweep(name)
         console.print(sweep["status"], end="", markup=False, highlight=False, soft_wrap=True)
+        if sweep["owner"]:
+            say(f"owner: {sweep['owner']}")
         say(f"state: {_state(sweep)}")
 
     def report(self, name: str) -> None:

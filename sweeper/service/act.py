@@ -1,16 +1,18 @@
-"""The routes that have something done: submit, resume, stop."""
+"""The routes that have something done: check, submit, resume, stop."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from search_spaces import Space
 from sweeper.service import spaces
 from sweeper.service.answers import UNKNOWN, SweepName, problems
+from sweeper.service.checks import Checks
 from sweeper.service.desk import Desk
 from sweeper.service.errors import ServiceError
-from sweeper.service.models import More, Summary
+from sweeper.service.models import Checked, More, Summary
+from sweeper.service.people import Person
 
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain")
 _JSON = "application/json"
@@ -26,39 +28,57 @@ _SPACE: dict[str, Any] = {
 }
 
 
-def acting(desk: Desk) -> APIRouter:
-    """Submit, resume, stop."""
+def _who(request: Request) -> Person:
+    """Who asks, as the guard has found."""
+    person: Person = request.state.person
+    return person
+
+
+Who = Annotated[Person, Depends(_who)]
+
+
+def acting(desk: Desk, checks: Checks) -> APIRouter:
+    """Check, submit, resume, stop."""
     router = APIRouter(tags=["act"])
+
+    @router.post("/check", openapi_extra=_SPACE, responses=problems({415: "neither YAML nor JSON"}))
+    async def check(request: Request) -> Checked:
+        """Have a space checked, and nothing started: what `python -m sweeper validate` says of it."""
+        text = await request.body()
+        space = await run_in_threadpool(_space, text, request.headers.get("content-type", ""))
+        return await checks.of(space)
 
     @router.post(
         "/sweeps",
         status_code=201,
         openapi_extra=_SPACE,
-        responses=problems({409: "the name is taken", 415: "neither YAML nor JSON"}),
+        responses=problems(
+            {409: "the name is taken, or you have enough sweeps under way", 415: "neither YAML nor JSON"}
+        ),
     )
-    async def submit(request: Request, response: Response) -> Summary:
+    async def submit(request: Request, response: Response, who: Who) -> Summary:
         """Have a sweep run. A mistake in the space is told as the command line tells it."""
         text = await request.body()
         kind = request.headers.get("content-type", "")
-        summary = await run_in_threadpool(lambda: desk.submit(_space(text, kind)))
+        summary = await run_in_threadpool(lambda: desk.submit(_space(text, kind), who))
         response.headers["Location"] = f"/sweeps/{summary.name}"
         return summary
 
     @router.post(
         "/sweeps/{name}/resume",
         status_code=202,
-        responses=problems(UNKNOWN | {409: "it is under way"}),
+        responses=problems(UNKNOWN | {409: "it is under way, or you have enough sweeps under way"}),
     )
-    def resume(name: SweepName, more: More | None = None) -> Summary:
+    def resume(name: SweepName, who: Who, more: More | None = None) -> Summary:
         """Have a sweep go on that was stopped or interrupted, or ask for more of its trials."""
-        return desk.resume(name, more.trials if more else None)
+        return desk.resume(name, more.trials if more else None, who)
 
     @router.delete(
         "/sweeps/{name}", status_code=202, responses=problems(UNKNOWN | {409: "nothing of it runs"})
     )
-    def stop(name: SweepName) -> Summary:
+    def stop(name: SweepName, who: Who) -> Summary:
         """Have a sweep stop. What it has found stays, and it can be resumed."""
-        return desk.stop(name)
+        return desk.stop(name, who)
 
     return router
 

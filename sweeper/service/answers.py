@@ -20,8 +20,9 @@ SweepName = Annotated[Name, InPath(description=f"name of a sweep: {NAME_RULE}")]
 
 #: What the guard in front of every route may answer, and what any route may.
 _EVERYWHERE = {
-    400: "the body cannot be read",
+    400: "the body or the Host header cannot be read",
     401: "no token, or a wrong one",
+    403: "not for this token, or asked by a page of another site",
     413: "the body is too large",
     422: "what was sent is not what is expected",
     429: "too many requests",

@@ -2,21 +2,27 @@
 
 import difflib
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from fastapi.concurrency import run_in_threadpool
+
 from search_spaces import Space
-from sweeper.service import spaces, views
+from sweeper.service import audit, spaces, views
 from sweeper.service.errors import ServiceError
 from sweeper.service.jobs import Job, Jobs
 from sweeper.service.links import MlflowLinks
 from sweeper.service.models import Summary, Sweep, Sweeps
+from sweeper.service.owners import Owners
+from sweeper.service.people import Person, Role
 from sweeper.service.reports import Reports
 from sweeper.service.settings import Settings
 from sweeper.service.store import Snapshot, Store
 
-#: What the service itself keeps, in its working directory: spaces that were handed in, and reports.
+#: What the service itself keeps, in its working directory: spaces handed in, whose they are, and reports.
 FOLDER = "service"
+_Jobs = Mapping[str, list[Job]]
 
 
 class Desk:
@@ -25,23 +31,36 @@ class Desk:
     def __init__(self, settings: Settings, home: Path) -> None:
         self._store, self._jobs = Store(settings.storage), Jobs(home)
         self._spaces = home / FOLDER / "spaces"
+        self._owners = Owners(home / FOLDER / "owners")
         self._reports = Reports(home / FOLDER / "reports")
         self._links = MlflowLinks(settings.mlflow, settings.mlflow_page)
+        self._most = settings.most_sweeps
         self._submitting = threading.Lock()
 
     def sweeps(self) -> Sweeps:
         """All sweeps, by name: begun, waiting for their driver, or without one."""
         jobs, notice = self._looked_up()
         names = sorted({*self._store.names(), *jobs, *spaces.kept(self._spaces)})
-        return Sweeps(sweeps=[self._line(name, jobs.get(name, [])) for name in names], notice=notice)
+        return Sweeps(sweeps=[self._line(name, jobs) for name in names], notice=notice)
 
-    def _line(self, name: str, jobs: list[Job]) -> Summary:
+    def _line(self, name: str, jobs: _Jobs) -> Summary:
         try:
-            return views.summary(name, self._store.read(name), jobs)
+            return self._summary(name, self._store.read(name), jobs)
         except ServiceError as error:
             # One sweep may be kept elsewhere, in a storage that asks for a password.
-            summary = views.summary(name, None, jobs)
-            return summary.model_copy(update={"message": error.detail, "line": f"{name}: {error.detail}"})
+            message = self._store.elsewhere(name) or error.detail
+            summary = self._summary(name, None, jobs)
+            return summary.model_copy(update={"message": message, "line": f"{name}: {message}"})
+
+    def _summary(self, name: str, snapshot: Snapshot | None, jobs: _Jobs) -> Summary:
+        of_sweep = jobs.get(name, [])
+        elsewhere = None if snapshot else self._store.elsewhere(name)
+        summary = views.summary(name, snapshot, of_sweep, elsewhere)
+        summary.owner = self._owners.of(name)
+        if of_sweep and of_sweep[-1].status == "PENDING":
+            running = sum(drivers[-1].status == "RUNNING" for drivers in jobs.values())
+            summary.message = views.waiting(of_sweep[-1], running, time.time())
+        return summary
 
     def sweep(self, name: str) -> Sweep:
         """One sweep.
@@ -51,12 +70,8 @@ class Desk:
         """
         jobs, notice = self._looked_up()
         snapshot = self._find(name, jobs)
-        view = views.sweep(
-            name,
-            snapshot,
-            jobs.get(name, []),
-            self._links.of(snapshot.study.space.sweep) if snapshot else None,
-        )
+        mlflow = self._links.of(snapshot.study.space.sweep) if snapshot else None
+        view = views.sweep(self._summary(name, snapshot, jobs), snapshot, jobs.get(name, []), mlflow)
         return view.model_copy(update={"message": notice}) if notice else view
 
     def begun(self, name: str) -> Snapshot:
@@ -70,9 +85,9 @@ class Desk:
             raise ServiceError(404, f"sweep '{name}' has not begun yet; GET /sweeps/{name} tells its state")
         return snapshot
 
-    def report(self, name: str, file: str) -> Path:
+    async def report(self, name: str, file: str) -> Path:
         """A file of a sweep's report, as the sweep stands now."""
-        return self._reports.file(self.begun(name), file)
+        return await self._reports.file(await run_in_threadpool(self.begun, name), file)
 
     def log(self, name: str, job_id: str | None) -> str:
         """What a job of the sweep has written; its latest job's, unless another one is named."""
@@ -83,35 +98,42 @@ class Desk:
             raise ServiceError(404, f"sweep '{name}' has no such job on this cluster; it has {there}")
         return self._jobs.log(chosen)
 
-    def submit(self, space: Space) -> Summary:
+    def submit(self, space: Space, who: Person) -> Summary:
         """Has a new sweep run.
 
         Raises:
-            ServiceError: 409, the name is taken.
+            ServiceError: 409, the name is taken, or the person has as many under way as one may.
         """
         name = space.sweep
         with self._submitting:
+            self._check_may_take(name, who)
             if self._store.read(name) or any(job.under_way for job in self._jobs.of(name)):
                 raise ServiceError(
                     409, f"sweep '{name}' exists: go on with it by `python -m sweeper resume {name}` "
                     f"(POST /sweeps/{name}/resume), or give another name"
                 )  # fmt: skip
-            self._jobs.submit(name, "run", str(spaces.keep(space, self._spaces)))
-        return self._line(name, self._jobs.of(name))
+            self._check_room(who)
+            file = spaces.keep(space, self._spaces)
+            self._owners.note(name, who.name)
+            self._jobs.submit(name, "run", str(file))
+        return self._changed(who, "submit", name)
 
-    def resume(self, name: str, trials: int | None) -> Summary:
+    def resume(self, name: str, trials: int | None, who: Person) -> Summary:
         """Has a sweep go on; one that ended before it began is begun again.
 
         Raises:
-            ServiceError: 404, no such sweep; 409, it is under way; 422, fewer trials than it has started.
+            ServiceError: 403, it is another person's; 404, no such sweep; 409, it is under way, or the person
+                has as many under way as one may; 422, fewer trials than it has started.
         """
         with self._submitting:
+            self._check_may_change(name, who)
             snapshot = self._find(name, self._jobs.all())
+            self._check_room(who)
             if snapshot is None:
                 self._begin_again(name, trials)
             else:
                 self._go_on(snapshot, trials)
-        return self._line(name, self._jobs.of(name))
+        return self._changed(who, "resume", name)
 
     def _begin_again(self, name: str, trials: int | None) -> None:
         space = self._spaces / f"{name}.yaml"
@@ -131,17 +153,46 @@ class Desk:
         more = ("--trials", str(trials)) if trials else ()
         self._jobs.submit(name, "resume", name, *more)
 
-    def stop(self, name: str) -> Summary:
+    def stop(self, name: str, who: Person) -> Summary:
         """Asks a sweep's driver to end.
 
         Raises:
-            ServiceError: 404, no such sweep; 409, nothing runs.
+            ServiceError: 403, it is another person's; 404, no such sweep; 409, nothing runs.
         """
+        self._check_may_change(name, who)
         of_sweep = self._jobs_of(name)
         if not of_sweep or not of_sweep[-1].under_way:
             raise ServiceError(409, f"nothing of sweep '{name}' runs on this cluster")
         self._jobs.stop(of_sweep[-1])
-        return self._line(name, self._jobs.of(name))
+        return self._changed(who, "stop", name)
+
+    def _changed(self, who: Person, what: str, name: str) -> Summary:
+        jobs = self._jobs.all()
+        of_sweep = jobs.get(name)
+        audit.note(who, what, name, of_sweep[-1].id if of_sweep else None)
+        return self._line(name, jobs)
+
+    def _check_may_change(self, name: str, who: Person) -> None:
+        owner = self._owners.of(name)
+        if not who.may_change(owner) and (owner or self._store.read(name)):
+            theirs = f"{owner}'s" if owner else "of nobody here"
+            raise ServiceError(403, f"sweep '{name}' is {theirs}: only its owner and an admin may change it")
+
+    def _check_may_take(self, name: str, who: Person) -> None:
+        """A name whose sweep has not begun is its owner's all the same."""
+        owner = self._owners.of(name)
+        if owner and not who.may_change(owner) and not self._store.read(name):
+            raise ServiceError(409, f"the name '{name}' is taken by a sweep of {owner}'s; give another one")
+
+    def _check_room(self, who: Person) -> None:
+        """A person has not so much under way that others would wait."""
+        under_way = [name for name, jobs in self._jobs.all().items() if jobs[-1].under_way]
+        mine = [name for name in under_way if self._owners.of(name) == who.name]
+        if who.role is not Role.ADMIN and len(mine) >= self._most:
+            raise ServiceError(
+                409, f"you have {len(mine)} sweeps under way ({', '.join(sorted(mine))}), as many as one "
+                "person may have; stop one, or wait until one has ended"
+            )  # fmt: skip
 
     def _looked_up(self) -> tuple[dict[str, list[Job]], str | None]:
         """The jobs; none where Ray does not answer, and why: what is kept can be read without it."""

@@ -34,6 +34,7 @@ class Job:
         status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
         message: Ray's, which has the end of the log where the job has failed.
         exit_code: of the process, negative where a signal ended it; None while it runs or where unknown.
+        since: when it was submitted, in seconds of Unix time.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Job:
     status: str
     message: str
     exit_code: int | None
+    since: float = 0.0
 
     @property
     def number(self) -> int:
@@ -187,6 +189,7 @@ def _job(details: Any) -> Job | None:
         str(details.status.value),
         details.message or "",
         details.driver_exit_code,
+        (details.start_time or 0) / 1000,
     )
 
 

@@ -20,7 +20,7 @@ class MlflowLinks:
 
     def __init__(self, uri: str | None, page: str | None) -> None:
         self._uri = uri.rstrip("/") if uri and urlsplit(uri).scheme in ("http", "https") else None
-        self._page = (page or _public(self._uri or "")).rstrip("/")
+        self._page = _public(page or self._uri or "").rstrip("/")
         self._known: dict[str, str] = {}
         self._asked: dict[str, float] = {}
         self._lock = threading.Lock()

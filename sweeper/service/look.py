@@ -14,7 +14,7 @@ from sweeper.service import views
 from sweeper.service.answers import UNCHANGED, UNKNOWN, answer, content, problems, tagged
 from sweeper.service.desk import Desk
 from sweeper.service.errors import Problem, ServiceError
-from sweeper.service.models import Front, Health, Sweep, Sweeps
+from sweeper.service.models import Front, Health, Me, Sweep, Sweeps
 from sweeper.service.reports import FILES
 from sweeper.study.records import SweepRecord
 
@@ -29,9 +29,15 @@ def looking(desk: Desk) -> APIRouter:
     router = APIRouter(tags=["look"])
 
     @router.get("/health", responses={429: {"model": Problem}})
-    def health() -> Health:
-        """Whether the service is there; asks for no token."""
+    async def health() -> Health:
+        """Whether the service is there; asks for no token, and waits for no thread."""
         return Health()
+
+    @router.get("/me", response_model=Me, responses=problems() | UNCHANGED)
+    async def me(request: Request) -> Response:
+        """Whose token was shown, and what it is for."""
+        who = request.state.person
+        return answer(request, *tagged(Me(name=who.name, role=who.role.name.lower())))
 
     @router.get("/sweeps", response_model=Sweeps, responses=problems() | UNCHANGED)
     def list_sweeps(request: Request) -> Response:
@@ -78,20 +84,20 @@ def _add_files(router: APIRouter, desk: Desk) -> None:
     @router.get(
         "/sweeps/{name}/report", response_class=Response, responses=problems(UNKNOWN) | content("text/html")
     )
-    def report(name: Known) -> Response:
+    async def report(name: Known) -> Response:
         """The report of the sweep as it stands now: one page that needs nothing but itself."""
-        return _file(desk.report(name, FILES[0]))
+        return _file(await desk.report(name, FILES[0]))
 
     @router.get(
         "/sweeps/{name}/report/{file}",
         response_class=Response,
         responses=problems({404: "no such sweep, or its report has no such file"}) | content("*/*"),
     )
-    def report_file(name: Known, file: str) -> Response:
+    async def report_file(name: Known, file: str) -> Response:
         """A file of the report: front.png, front.json, trials.parquet, recommended.yaml ..."""
         if file not in FILES:
             raise ServiceError(404, f"a report has no such file; it may have {', '.join(FILES)}")
-        return _file(desk.report(name, file))
+        return _file(await desk.report(name, file))
 
 
 def _file(path: Path) -> FileResponse:

@@ -34,6 +34,7 @@ class Summary(BaseModel):
 
     name: str
     state: State
+    owner: str | None = Field(default=None, description="who has submitted it; null where no person has")
     line: str = Field(description="what `python -m sweeper list` says of it")
     message: str | None = Field(default=None, description="why it is in its state, where that needs a word")
     job: str | None = Field(default=None, description="its latest driver, a job of Ray")
@@ -106,6 +107,20 @@ class More(BaseModel):
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="trials asked for from now on, in all; null leaves it as it is"
     )
+
+
+class Checked(BaseModel):
+    """What there is to say of a space before it is run."""
+
+    sound: bool = Field(description="whether nothing is wrong with it")
+    text: str = Field(description="what `python -m sweeper validate` says")
+
+
+class Me(BaseModel):
+    """Who asks."""
+
+    name: str
+    role: str = Field(description="read, submit or admin")
 
 
 class Health(BaseModel):

@@ -1,5 +1,6 @@
 """The sweeps of a storage, read as seldom as is enough for people who look on."""
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 _SECONDS = 1.0  # for which what was read is good
 _SHARE = 5.0  # it is good for so many times as long as it took to read
+_JOURNALS = "the journals in ./sweeps"
 _BROKEN = (SQLAlchemyError, StorageInternalError, OSError)
 
 
@@ -107,6 +109,19 @@ class Store:
             ServiceError: 503, the storage does not answer.
         """
         return self._safely(lambda: self._reader(name).read() if self._may_have(name) else None)
+
+    def elsewhere(self, name: str) -> str | None:
+        """Where its driver keeps a study that is not found here; None where nothing else is noted."""
+        note = SweepFolder(name).path / "sweep.json"
+        if not note.exists():
+            return None
+        theirs, ours = json.loads(note.read_text())["storage"], self._url and shown(self._url)
+        if theirs == ours:
+            return None
+        return (
+            f"its driver keeps the study in {theirs or _JOURNALS}, this service looks in "
+            f"{ours or _JOURNALS}: start Ray's head and the service with one SWEEPER_STORAGE"
+        )
 
     def _may_have(self, name: str) -> bool:
         return self._url is not None or (SweepFolder(name).path / "sweep.json").exists()

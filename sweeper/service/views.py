@@ -22,34 +22,59 @@ _DIGITS = 3
 _WIDEST = 500  # characters of a table
 #: Exit statuses of a driver that has ended by itself without a result: failed, and bad input.
 _ITS_OWN_FAULT = (1, 2)
+#: Of one that has come to its end: done, and no trial met the budget.
+_AT_ITS_END = (0, 3)
+_PATIENCE = 60.0  # seconds in which a driver starts where one may
+_REASON = 600  # characters of an explanation
+_FOR_ONE = "waits until the driver that runs has ended"
 
 
-def state(counts: Counts | None, jobs: Sequence[Job]) -> tuple[State, str | None]:
+def state(
+    counts: Counts | None, jobs: Sequence[Job], elsewhere: str | None = None
+) -> tuple[State, str | None]:
     """How far a sweep is, and why where that needs a word.
 
     What the study says comes before how the last driver ended: a driver that found no trial inside the budget
     ends with a status other than 0, and has finished.
+
+    Args:
+        counts: of its study; None where there is none to be read.
+        jobs: its drivers, oldest first.
+        elsewhere: why there is no study, where a driver has begun one.
     """
     job = jobs[-1] if jobs else None
     if job and job.status == "PENDING":
         return State.QUEUED, "waits until a driver may start"
     if job and job.status == "RUNNING":
-        return State.RUNNING, None
+        return State.RUNNING, elsewhere
     if counts and counts.done >= counts.total:
         return State.FINISHED, None
+    if job and counts is None and job.exit_code in _AT_ITS_END:
+        return State.FINISHED, elsewhere or "its driver has ended, and no study of it is found here"
     if job and job.status == "STOPPED":
         return State.STOPPED, "stopped; it can be resumed"
     if job and job.status == "FAILED" and job.exit_code in _ITS_OWN_FAULT:
         return State.FAILED, _last_line(job.message)
     if job:
-        return State.INTERRUPTED, f"its driver ended {_how(job)}; it can be resumed"
-    return State.INTERRUPTED, "no driver of this cluster runs it; it can be resumed"
+        return State.INTERRUPTED, f"its driver {_how(job)}; it can be resumed"
+    return State.INTERRUPTED, elsewhere or "no driver of this cluster runs it; it can be resumed"
 
 
-def summary(name: str, snapshot: Snapshot | None, jobs: Sequence[Job]) -> Summary:
-    """A line of the list. Without a snapshot its driver has not begun."""
+def waiting(job: Job, drivers: int, now: float) -> str:
+    """What a job waits for, where so many drivers run."""
+    if drivers:
+        return f"waits until one of the {drivers} drivers that run has ended" if drivers > 1 else _FOR_ONE
+    if now - job.since < _PATIENCE:
+        return "waits until its driver has started"
+    return "waits for a node that has room for a driver: start Ray's head with --resources '{\"driver\": 4}'"
+
+
+def summary(
+    name: str, snapshot: Snapshot | None, jobs: Sequence[Job], elsewhere: str | None = None
+) -> Summary:
+    """A line of the list. Without a snapshot its driver has not begun, or has its study elsewhere."""
     counts = snapshot.once(count) if snapshot else None
-    found, message = state(counts, jobs)
+    found, message = state(counts, jobs, elsewhere)
     return Summary(
         name=name,
         state=found,
@@ -60,9 +85,8 @@ def summary(name: str, snapshot: Snapshot | None, jobs: Sequence[Job]) -> Summar
     )
 
 
-def sweep(name: str, snapshot: Snapshot | None, jobs: Sequence[Job], mlflow: str | None) -> SweepView:
+def sweep(short: Summary, snapshot: Snapshot | None, jobs: Sequence[Job], mlflow: str | None) -> SweepView:
     """All of a sweep but its points."""
-    short = summary(name, snapshot, jobs)
     view = SweepView(**dict(short), status=short.line + "\n", mlflow=mlflow, jobs=[job.id for job in jobs])
     if snapshot is None:
         return view
@@ -181,5 +205,7 @@ def _last_line(message: str) -> str | None:
 
 def _how(job: Job) -> str:
     if job.exit_code is None:
-        return "without a word"
-    return f"by signal {-job.exit_code}" if job.exit_code < 0 else f"with status {job.exit_code}"
+        # It may never have begun: what Ray says of it is all that is known.
+        return f"has no exit status; Ray says: {' '.join(job.message.split())[:_REASON] or 'nothing'}"
+    ended = f"by signal {-job.exit_code}" if job.exit_code < 0 else f"with status {job.exit_code}"
+    return f"ended {ended}"

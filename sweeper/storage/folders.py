@@ -88,7 +88,9 @@ class SweepFolder:
             raise UserError(f"there is no sweep '{self.name}' in {ROOT.absolute()}{hint}")
         url: str | None = note["storage"]
         if url is not None and make_url(url).password == "***":
-            raise UserError(f"the study of sweep '{self.name}' is in {url}: give --storage with the password")
+            raise UserError(
+                f"the study of sweep '{self.name}' is in {url}: set SWEEPER_STORAGE to it with its password"
+            )
         return url
 
 

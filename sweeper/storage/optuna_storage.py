@@ -1,6 +1,8 @@
 """Where a sweep's study is kept."""
 
 import functools
+import os
+import re
 import warnings
 from abc import update_abstractmethods
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 warnings.simplefilter("ignore", ExperimentalWarning)
 
 _HIDDEN = "***"
+_SECRETS = re.compile("password|secret|token|key|credential", re.IGNORECASE)
 # For libpq: a machine that is gone without a word is noticed after 25 s.
 LIBPQ = {
     "connect_timeout": 5,
@@ -219,10 +222,10 @@ def parse_url(url: str) -> URL:
 
 
 def shown(url: str) -> str:
-    """The URL without its password."""
+    """The URL of a database or a server without its password and other secrets, as it is printed and kept."""
     if (parsed := _parsed(url)) is None:
         return "the URL"
-    hidden = {name: _HIDDEN for name in parsed.query if "password" in name}
+    hidden = {name: _HIDDEN for name in parsed.query if _SECRETS.search(name)}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 

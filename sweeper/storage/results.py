@@ -19,10 +19,10 @@ def checked(results: str | None) -> str | None:
     """
     if results is None:
         return None
-    if "?" in results:
+    if _has_more_than_a_place(results):
         raise UserError(
-            f"--results {results.split('?')[0]}: settings of the store belong into the environment of all "
-            "machines, such as AWS_ENDPOINT_URL, not into the URL"
+            "--results: keys and settings of the store belong into the environment of all machines, such as "
+            "AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL, not into the URL, which is printed and kept"
         )
     absolute = results if "://" in results else str(Path(results).absolute())
     try:
@@ -31,6 +31,13 @@ def checked(results: str | None) -> str | None:
     except (ArrowException, OSError, ValueError) as error:
         raise UserError(f"--results {results}: cannot be used: {error}") from None
     return absolute.rstrip("/")
+
+
+def _has_more_than_a_place(results: str) -> bool:
+    """Whether there are settings in the URL, or a user and a password, which may have a slash in it."""
+    rest = results.partition("://")[2]
+    host, _, port = rest.partition("/")[0].partition(":")
+    return "?" in results or "@" in host or bool(port and (not port.isdecimal() or "@" in rest))
 
 
 def is_there(place: str) -> bool:

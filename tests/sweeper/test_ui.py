@@ -4,9 +4,12 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,3 +58,22 @@ def test_the_compare_view_shows_what_was_searched_and_measured(
     shown = page.inner_text("body")
     assert "training.lr" in shown and "id_accuracy" in shown
     page.close()
+
+
+def test_a_password_of_the_database_is_neither_on_a_command_line_nor_printed(tmp_path: Path) -> None:
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": "postgresql://me:planted-secret@127.0.0.1:9/mlflow"}
+    with (tmp_path / "said").open("w") as said:
+        ui = subprocess.Popen(
+            [sys.executable, "-m", "sweeper", "ui", "--port", "1"],
+            env=environment, stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
+    deadline = time.monotonic() + 120
+    try:
+        while "could not be created" not in (tmp_path / "said").read_text():
+            assert ui.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        command = Path(f"/proc/{ui.pid}/cmdline").read_text()
+    finally:
+        os.killpg(ui.pid, signal.SIGKILL)
+        ui.wait()
+    assert "mlflow" in command and "planted-secret" not in command + (tmp_path / "said").read_text()

@@ -69,7 +69,10 @@ def test_what_is_all_there_opens(good: dict[str, Any], model: dict[str, Any]) ->
         torch.testing.assert_close(problem.prompts.vectors, expected.vectors)
 
 
-def test_everything_that_is_not_here_is_told_together(good: dict[str, Any], tmp_path: Path) -> None:
+def test_everything_that_is_not_here_is_told_together(
+    good: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEPER_EXPAND", "NO_SUCH_VARIABLE")
     gone = {"source": "folder", "path": str(tmp_path / "gone")}
     data = {
         "id": gone,
@@ -108,7 +111,7 @@ def test_what_is_wrong_is_not_called_missing(good: dict[str, Any], tmp_path: Pat
         ({**CLIP, "name": "tiny-clp"}, "model.name: open_clip has no architecture 'tiny-clp'; did you mean"),
         (
             {**CLIP, "pretrained": "${NO_SUCH_VARIABLE}/x.pt"},
-            "model.pretrained: the environment has no NO_SUCH",
+            "model.pretrained: ${NO_SUCH_VARIABLE} is not expanded, only SWEEPER_DATA; give the whole path",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

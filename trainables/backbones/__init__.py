@@ -11,8 +11,8 @@ from trainables.backbones.open_clip_models import open_clip_backbone
 from trainables.backbones.texts import Texts, class_sentences, class_vectors
 from trainables.backbones.timm_models import open_timm_backbone
 from trainables.backbones.timm_vit import TimmBackbone
-from trainables.data.names import expanded
 from trainables.errors import ProblemError
+from trainables.written import expanded, shown_as_written
 
 LIBRARIES: dict[str, Callable[..., Backbone]] = {
     "open_clip": open_clip_backbone,
@@ -23,12 +23,13 @@ _LOCAL_FOLDER, _HUB = "local-dir:", "hf-hub:"
 _WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".npz", ".npy")
 
 
+@shown_as_written
 def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
     """The model of a space's ``model`` section, frozen; random and without any file if not ``weights``.
 
-    In a path, ``${NAME}`` and ``~`` are expanded. Weights are named in one of three ways: ``pretrained:
-    TAG``; ``pretrained: TAG`` and ``file: PATH``, where the tag says how pictures are prepared; or, where
-    that is clear without a tag, ``pretrained: PATH``.
+    In a path, ``~`` and those ``${NAME}`` that the operator allows are expanded. Weights are named in one of
+    three ways: ``pretrained: TAG``; ``pretrained: TAG`` and ``file: PATH``, where the tag says how pictures
+    are prepared; or, where that is clear without a tag, ``pretrained: PATH``.
 
     Raises:
         ProblemError: see `open_clip_backbone` and `open_timm_backbone`.
@@ -52,7 +53,7 @@ def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
 def library_name(name: str) -> str:
     """A model's name as its library takes it: a folder by its whole path."""
     if name.startswith(_LOCAL_FOLDER):
-        return _LOCAL_FOLDER + expanded(name.removeprefix(_LOCAL_FOLDER), "name")
+        return expanded(name, "name")
     return name
 
 

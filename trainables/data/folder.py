@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from trainables.data.listing import PICTURES, holds_pictures, in_order, picture_files, subfolders
-from trainables.data.names import expanded
 from trainables.data.pictures import Listed, file_pictures
 from trainables.data.splits import WHOLE
 from trainables.errors import MissingError, ProblemError, warn
+from trainables.written import expanded
 
 # The words that Hugging Face's `datasets` knows (data_files.SPLIT_KEYWORDS).
 _SPLIT_WORDS = {

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainables.data.names import expanded
 from trainables.data.pictures import Listed, upright
 from trainables.data.splits import SPELLINGS, WHOLE, Rows
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 _SPLITS = {name: own for own, names in SPELLINGS.items() for name in names}
 _LOCK = Lock()

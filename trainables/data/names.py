@@ -1,6 +1,5 @@
 """What the classes are called, and the sentences that they are put into."""
 
-import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from trainables.data.known_sets import KNOWN_SETS, KnownSet
 from trainables.data.listing import is_writable
 from trainables.data.matching import imagenet_names
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
 
@@ -20,23 +20,6 @@ _ID = re.compile(
 )
 _CAMEL = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 _COUNTED = re.compile(r"(?:\d+|n\d{8})[-. ]+(?=[^\W\d])")
-
-
-def expanded(path: str, setting: str) -> str:
-    """Give the path with ``${NAME}`` and ``~`` put in.
-
-    Raises:
-        MissingError: the environment has no such variable; it names the setting.
-    """
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise MissingError(
-                f"{setting}: the environment has no {found[1]}; set it, or give the whole path with --set"
-            )
-        return os.environ[found[1]]
-
-    return str(Path(re.sub(r"\$\{(\w+)\}", value, path)).expanduser())
 
 
 def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from torch import Tensor
 
 from trainables.data.images import ImageSet
 from trainables.data.listing import is_writable
-from trainables.data.names import expanded
-from trainables.data.pictures import Listed, file_pictures, warn_of_inkless
+from trainables.data.pictures import AsWritten, Listed, file_pictures, warn_of_inkless
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import WHOLE, limited, parts, refuse_empty, rows_of
 from trainables.errors import MissingError, ProblemError
+from trainables.written import Spelling, expanded, shown_as_written
 
 _SHARES = (0, 0.5, 0.5)
 # open_clip's names, those of Hugging Face's image folders, and the project's own.
@@ -53,6 +53,7 @@ class PairSplits(NamedTuple):
     test: Pairs
 
 
+@shown_as_written
 def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairSplits:
     """Load the validation and the test split of a file with the header ``image,caption``, by commas or tabs.
 
@@ -78,7 +79,8 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         refuse_empty(name, len(rows))
         rows = rows[limited(alike[rows], source["limit"], source["seed"])]
         files = [pictures[row] for row in rows]
-        images = Listed(file_pictures(file.parent, files), np.arange(len(rows))).read(preprocessing, inkless)
+        found = AsWritten(file_pictures(file.parent, files), Spelling.of(source))
+        images = Listed(found, np.arange(len(rows))).read(preprocessing, inkless)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
             shifted(images, source["shift"], source["severity"]),

@@ -17,6 +17,7 @@ from trainables.data.colors import INKLESS, as_rgb
 from trainables.data.images import ImageSet
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError, warn
+from trainables.written import Spelling
 
 LARGEST_IN_MEMORY = 2 * 1024**3
 """Bytes. A set whose pixels take more is read picture by picture when it is asked for."""
@@ -117,6 +118,26 @@ class DatasetPictures:
     def chosen(self, rows: NDArray[np.int64]) -> "DatasetPictures":
         """The pictures of these rows."""
         return replace(self, rows=self.rows[rows])
+
+
+@dataclass(frozen=True)
+class AsWritten:
+    """Pictures whose messages name paths as the space writes them, wherever they are read."""
+
+    pictures: Pictures
+    spelling: Spelling
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def open(self, row: int) -> Image.Image:
+        """Open one."""
+        with self.spelling.shown():
+            return self.pictures.open(row)
+
+    def chosen(self, rows: NDArray[np.int64]) -> "AsWritten":
+        """The pictures of these rows."""
+        return replace(self, pictures=self.pictures.chosen(rows))
 
 
 @dataclass(frozen=True)

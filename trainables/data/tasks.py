@@ -12,13 +12,14 @@ from trainables.data.glyphs import glyph_colors, glyphs
 from trainables.data.huggingface import open_huggingface
 from trainables.data.images import ImageSet, Task, no_images
 from trainables.data.names import USUAL_TEMPLATES, class_names, sentences
-from trainables.data.pictures import Listed, warn_of_inkless
+from trainables.data.pictures import AsWritten, Listed, warn_of_inkless
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
 from trainables.data.torchvision_sets import open_torchvision
 from trainables.data.webdataset import open_webdataset
 from trainables.errors import ProblemError
+from trainables.written import Spelling, shown_as_written
 
 Source = Mapping[str, Any]
 """A resolved source section of the space."""
@@ -69,6 +70,7 @@ _WHOLE_INSTEAD = {
 SOURCES = (*SHIPPED, *OPENED)
 
 
+@shown_as_written
 def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[str] = SPLITS) -> Task:
     """Load a task, limited and shifted as its source says, as a model wants to see it.
 
@@ -124,6 +126,7 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         if name not in splits:
             return no_images(preprocessing.size)
         listed = found.listed(takes[name].own)
+        listed = Listed(AsWritten(listed.pictures, Spelling.of(source)), listed.labels)
         listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
         refuse_empty(name, len(listed.labels))
         listed = listed.chosen(limited(listed.labels, source["limit"], source["seed"]))

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 from torchvision import datasets
 
-from trainables.data.names import expanded
 from trainables.data.pictures import DatasetPictures, Listed
 from trainables.data.splits import WHOLE, Rows
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 _SPLIT_NAMES = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
 _LABELS = ("targets", "labels", "_labels", "y")  # where torchvision's classes keep their labels

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainables.data.names import USUAL_TEMPLATES, expanded
+from trainables.data.names import USUAL_TEMPLATES
 from trainables.data.pictures import Listed
 from trainables.data.shards import Shards, list_shards
 from trainables.data.splits import SPELLINGS, WHOLE
 from trainables.errors import MissingError, ProblemError
+from trainables.written import expanded
 
 _CLASS_NAMES = "classnames.txt"
 _TEMPLATES = "zeroshot_classification_templates.txt"

@@ -25,6 +25,7 @@ from trainables.methods.blocks import LowRankBlock
 
 CONFIG_FILE = "adapter_config.json"
 TENSORS_FILE = "adapter_model.safetensors"
+_OLDER_TENSORS_FILE = "adapter_model.bin"
 
 
 class Factors(NamedTuple):
@@ -156,8 +157,12 @@ def load_peft(folder: Path, backbone: Backbone) -> Given:
         backbone: the pre-trained model; it is not changed.
 
     Raises:
-        ProblemError: peft is not installed, or the adapter is not one of this model.
+        ProblemError: peft is not installed, the folder has no weights, or the adapter is not one of this
+            model.
     """
+    if not any((folder / file).is_file() for file in (TENSORS_FILE, _OLDER_TENSORS_FILE)):
+        # Of a folder without weights peft would ask the Hugging Face hub, by the folder's name.
+        raise ProblemError(f"the folder has {CONFIG_FILE} but no weights: expects {TENSORS_FILE} beside it")
     ours = (folder / EXPORT_FILE).is_file()
     card = read_card(folder / EXPORT_FILE) if ours else None
     if card is not None:
@@ -166,7 +171,9 @@ def load_peft(folder: Path, backbone: Backbone) -> Given:
     with warnings.catch_warnings():
         # That a weight was not found is a warning of peft's.
         warnings.filterwarnings("error", message=".*adapter keys")
-        adapted = peft.PeftModel.from_pretrained(library_model(backbone), str(folder)).merge_and_unload()
+        adapted = peft.PeftModel.from_pretrained(
+            library_model(backbone), str(folder), local_files_only=True
+        ).merge_and_unload()
     model = with_state(backbone, adapted.state_dict(), "the space's model")
     if card is None:
         return Given(model)

@@ -10,8 +10,9 @@ from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sweeper.service.errors import Problem, ServiceError
-from sweeper.service.guard import COOKIE, cookie_for, same
+from sweeper.service.guard import COOKIE
 from sweeper.service.models import Login
+from sweeper.service.people import People
 
 _HERE = Path(__file__).parent
 _REPORT = _HERE.parents[1] / "report"
@@ -25,7 +26,7 @@ _ENVIRONMENT = Environment(
 )
 
 
-def pages(app: FastAPI, token: str | None) -> APIRouter:
+def pages(app: FastAPI, people: People) -> APIRouter:
     """The page, what it is made of, its sign-in, and the reference of the API."""
     router = APIRouter(include_in_schema=False)
 
@@ -54,12 +55,12 @@ def pages(app: FastAPI, token: str | None) -> APIRouter:
 
     @router.post("/login", status_code=204, responses={401: {"model": Problem}})
     def login(shown: Login, request: Request) -> Response:
-        if token is not None and not same(shown.token, token):
-            raise ServiceError(401, "this is not the service's token")
+        if people and people.by_token(shown.token) is None:
+            raise ServiceError(401, "this is none of the service's tokens")
         response = Response(status_code=204)
-        if token is not None:
-            secure = request.url.scheme == "https"
-            response.set_cookie(COOKIE, cookie_for(token), httponly=True, samesite="strict", secure=secure)
+        if people:
+            cookie, secure = people.cookie(shown.token), request.scope["scheme"] == "https"
+            response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure)
         return response
 
     return router

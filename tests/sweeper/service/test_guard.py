@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from conftest import Make
-from prepared import HOSTILE, SPACE
+from prepared import SPACE
 
 from sweeper.errors import UserError
 from sweeper.service.guard import Buckets
@@ -131,7 +131,7 @@ def test_a_page_of_another_site_can_change_nothing(sweep: SweepStudy, service: M
     assert client.delete("/sweeps/clip_lambda", headers=own).status_code == 503  # no Ray here
 
 
-@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.elsewhere.example", "", HOSTILE])
+@pytest.mark.parametrize("host", ["elsewhere.example", "127.0.0.1.elsewhere.example", "[2001:db8::1]:80"])
 def test_without_a_token_only_loopback_is_answered(host: str, sweep: SweepStudy, service: Make) -> None:
     assert service().get("/sweeps", headers={"Host": host}).status_code in (400, 403)
     assert service(token=TOKEN).get("/sweeps", headers={"Host": host, **RIGHT}).status_code == 200

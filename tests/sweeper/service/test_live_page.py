@@ -7,6 +7,7 @@ import pytest
 from prepared import HOSTILE, end, served, study
 
 from sweeper.service.app import create_app
+from sweeper.service.people import Person, Role
 from sweeper.service.settings import Settings
 from sweeper.study.sweep_study import SweepStudy
 
@@ -73,7 +74,7 @@ def test_signing_in_by_keyboard_shows_the_sweeps_and_their_report(sweep: SweepSt
         page.locator("#token").focus()
         page.keyboard.type("guess")
         page.keyboard.press("Enter")
-        page.get_by_text("this is not the service's token").wait_for()
+        page.get_by_text("this is none of the service's tokens").wait_for()
         page.locator("#token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.locator("#sweeps a", has_text="other").wait_for()
@@ -93,3 +94,16 @@ def test_an_empty_service_tells_how_to_begin(page: Any) -> None:
         page.goto(f"{address}/docs")
         page.get_by_text("/sweeps/{name}/resume").wait_for()
         assert page.wrong == []
+
+
+def test_who_may_only_read_is_offered_nothing_else(sweep: SweepStudy, page: Any) -> None:
+    tokens = {"the-token-of-eve-1": Person("eve", Role.READ)}
+    with served(create_app(Settings(token=TOKEN, tokens=tokens))) as address:
+        for token, offered in (("the-token-of-eve-1", False), (TOKEN, True)):
+            page.context.clear_cookies()
+            page.goto(f"{address}/?{offered}")
+            page.locator("#token").fill(token)
+            page.keyboard.press("Enter")
+            page.locator("#front tbody tr").first.wait_for()
+            assert page.locator("#new").is_visible() is offered
+            assert page.locator("#go-on button").is_visible() is offered

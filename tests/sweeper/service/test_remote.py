@@ -1,5 +1,6 @@
 """The command line, asking a real service."""
 
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -109,3 +110,31 @@ def test_commands_for_a_service_ask_for_its_address(command: Command) -> None:
 def test_serve_refuses_to_be_open_without_a_token(command: Command) -> None:
     status, told = command("serve", "--host", "0.0.0.0")
     assert status == 2 and "SWEEPER_TOKEN" in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://me:planted-secret@host/db", "postgresql://host/db?sslpassword=planted-secret"]
+)
+def test_a_password_on_a_command_line_is_refused_and_in_the_environment_taken(
+    url: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, told = command("status", "x", "--storage", url)
+    assert status == 2 and "set SWEEPER_STORAGE" in told and "planted-secret" not in told
+    monkeypatch.setenv("SWEEPER_STORAGE", url.replace("host", "127.0.0.1:9"))
+    status, told = command("status", "x")
+    assert status == 2 and "cannot be opened" in told and "planted-secret" not in told
+
+
+def test_a_password_in_the_servers_address_is_refused_and_not_shown(command: Command) -> None:
+    status, told = command("list", "--server", "http://me:planted-secret@host:8080")
+    assert status == 2 and "SWEEPER_TOKEN" in told and "planted-secret" not in told
+
+
+def test_serve_says_that_its_port_is_taken_before_it_starts_anything(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, told = command("serve", "--port", port)
+    assert (status, told) == (
+        2,
+        f"--host 127.0.0.1 --port {port}: cannot be listened on: Address already in use\n",
+    )

@@ -28,7 +28,7 @@ def test_a_password_is_never_written_down() -> None:
     written = [path.read_text() for path in folder.path.rglob("*") if path.is_file()]
     assert not any("secret" in text for text in written)
     with pytest.raises(
-        UserError, match=r"postgresql://me:\*\*\*@db/optuna: give --storage with the password"
+        UserError, match=r"postgresql://me:\*\*\*@db/optuna: set SWEEPER_STORAGE to it with its password"
     ):
         folder.storage(None)
     assert folder.storage("postgresql://me:secret@db/optuna") == "postgresql://me:secret@db/optuna"

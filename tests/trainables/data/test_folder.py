@@ -132,15 +132,15 @@ def test_the_environment_and_the_home_are_expanded(
     tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_classes(tmp_path / "pets", COUNTS)
-    monkeypatch.setenv("SWEEPER_TEST_DATA", str(tmp_path))
+    monkeypatch.setenv("SWEEPER_DATA", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for path in ("${SWEEPER_TEST_DATA}/pets", "~/pets", "pets"):
+    for path in ("${SWEEPER_DATA}/pets", "~/pets", "pets"):
         assert len(load_task(make_source("folder", path=path), SMALL, ("test",)).test) == 35
-    monkeypatch.delenv("SWEEPER_TEST_DATA")
+    monkeypatch.delenv("SWEEPER_DATA")
     with pytest.raises(MissingError) as told:
-        load_task(make_source("folder", path="${SWEEPER_TEST_DATA}/pets"), SMALL)
-    expected = "path: the environment has no SWEEPER_TEST_DATA; set it, or give the whole path with --set"
+        load_task(make_source("folder", path="${SWEEPER_DATA}/pets"), SMALL)
+    expected = "path: the environment has no SWEEPER_DATA; set it, or give the whole path with --set"
     assert str(told.value) == expected
 
 

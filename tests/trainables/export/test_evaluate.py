@@ -217,3 +217,14 @@ def test_a_head_for_other_classes_is_refused(letters: Problem, make_space: MakeS
     turned = Given(letters.backbone, None, letters.task.classes[::-1])
     with pytest.raises(ProblemError, match="their order differ"):
         evaluate(letters, turned, make_space()["training"])
+
+
+@pytest.mark.parametrize(("library", "tag"), [("open_clip", "openai"), ("timm", "hub"), ("timm", "bundled")])
+def test_a_file_that_is_called_like_weights_elsewhere_is_the_file(
+    letters: Problem, library: str, tag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(tag).write_bytes(b"no weights")
+    name = "ViT-B-32" if library == "open_clip" else "test_vit"
+    with pytest.raises(ProblemError, match="cannot be read as a checkpoint"):
+        load_given(Path(tag), letters.backbone, {"library": library, "name": name})

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_an_adapter_that_peft_has_written_is_loaded(
     images = (pixels.float() / 255 - vit_problem.backbone.mean) / vit_problem.backbone.std
     torch.testing.assert_close(given.backbone(pixels), image_features(theirs, images), rtol=1e-5, atol=1e-5)
     assert not torch.allclose(given.backbone(pixels), vit_problem.backbone(pixels), rtol=1e-2)
+
+
+def test_a_folder_without_weights_is_refused_and_nothing_is_fetched(
+    vit_problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """peft would ask the Hugging Face hub for a repository of the folder's name."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("someone") / "winner"
+    LoraConfig(r=3, target_modules=["attn.qkv"]).save_pretrained(str(folder))
+    asked: list[object] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **_: asked.append(arguments))
+    with pytest.raises(ProblemError, match=r"has adapter_config.json but no weights: expects adapter_model"):
+        load_peft(folder, vit_problem.backbone)
+    assert not asked
 
 
 @pytest.mark.parametrize("name", ["full", "taps", "block_expansion", "linear"])

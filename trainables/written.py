@@ -1,0 +1,120 @@
+"""Paths as a space writes them: which variables are put in, and what messages call the paths."""
+
+import functools
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from trainables.errors import MissingError, ProblemError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ALLOWING = "SWEEPER_EXPAND"
+"""The environment's variable in which an operator names, by commas, what may be expanded too."""
+
+_ALWAYS = "SWEEPER_DATA"
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_LOCAL_FOLDER = "local-dir:"  # open_clip's, before the path of a folder
+_SETTINGS = ("path", "classes", "pretrained", "file")  # of a section, that may be paths
+
+
+def allowed() -> tuple[str, ...]:
+    """Names of the variables that a space may use: who writes one need not be trusted with all others."""
+    more = (name.strip() for name in os.environ.get(ALLOWING, "").split(","))
+    return (_ALWAYS, *filter(None, more))
+
+
+def expanded(path: str, setting: str) -> str:
+    """Give the path with ``${NAME}`` and a leading ``~`` put in.
+
+    Raises:
+        ProblemError: the variable is not an allowed one, whether it is there or not; it names the setting.
+        MissingError: the variable is allowed, and the environment has none.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        if name not in allowed():
+            raise ProblemError(
+                f"{setting}: ${{{name}}} is not expanded, only {', '.join(allowed())}; give the whole path, "
+                f"or have {ALLOWING}={name} set where the sweep runs"
+            )
+        if name not in os.environ:
+            raise MissingError(
+                f"{setting}: the environment has no {name}; set it, or give the whole path with --set"
+            )
+        return os.environ[name]
+
+    place = _VARIABLE.sub(value, path.removeprefix(_LOCAL_FOLDER))
+    home = Path(place).expanduser() if place.split("/")[0] == "~" else Path(place)
+    return f"{_LOCAL_FOLDER if path.startswith(_LOCAL_FOLDER) else ''}{home}"
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a section's paths are written.
+
+    Attributes:
+        written: for each path as a message may have it, the path as it is written; the longest first.
+    """
+
+    written: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, section: Mapping[str, Any]) -> "Spelling":
+        """Of the paths of a section of the space, and of the folders that they are in."""
+        paths = [section[name] for name in _SETTINGS if isinstance(section.get(name), str)]
+        paths += [name for name in (section.get("name") or "",) if name.startswith(_LOCAL_FOLDER)]
+        found = {long: short for path in paths for long, short in _ways(path)}
+        return cls(tuple(sorted(found.items(), key=lambda pair: -len(pair[0]))))
+
+    def restored(self, text: str) -> str:
+        """The text with every expanded path as it is written."""
+        if not self.written:
+            return text
+        known = dict(self.written)
+        choices = "|".join(re.escape(long) for long in known)
+        # A whole path, or the beginning of one; no part of a name.
+        return re.sub(rf"(?<![\w./-])(?:{choices})(?![\w-])", lambda found: known[found[0]], text)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Has messages name paths as they are written."""
+        try:
+            yield
+        except ProblemError as error:
+            raise type(error)(self.restored(str(error))) from error
+
+
+def shown_as_written(
+    load: Callable[Concatenate[Mapping[str, Any], P], R],
+) -> Callable[Concatenate[Mapping[str, Any], P], R]:
+    """Has the messages of a function that is given a section of the space name its paths as written there."""
+
+    @functools.wraps(load)
+    def spelled(section: Mapping[str, Any], /, *arguments: P.args, **options: P.kwargs) -> R:
+        with Spelling.of(section).shown():
+            return load(section, *arguments, **options)
+
+    return spelled
+
+
+def _ways(path: str) -> Iterator[tuple[str, str]]:
+    """The path and its folders up to what was expanded: as messages may have them, and as written."""
+    written = path.removeprefix(_LOCAL_FOLDER).partition("{split}")[0]
+    try:
+        filled = Path(expanded(written, ""))
+    except ProblemError:
+        return
+    for long in (filled, filled.absolute()):
+        short = PurePath(written)
+        while long != short:
+            yield str(long), str(short)
+            if short.name != long.name or short == short.parent:
+                break
+            long, short = long.parent, short.parent
