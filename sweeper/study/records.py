@@ -1,7 +1,7 @@
 """What is known of a sweep at one moment, read from the study: the value that reports are made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from search_spaces import BudgetMode
@@ -52,8 +52,8 @@ class TrialRecord:
     reason: str | None
     curve: tuple[Mapping[str, float], ...] = ()
     closing_order: tuple[str, ...] = ()
-    began: int | None = None
-    ended: int | None = None
+    began: int | None = field(default=None, compare=False)
+    ended: int | None = field(default=None, compare=False)
 
     def candidates(self, usual: int) -> int:
         """Number of blocks that the run could open: as in the search, unless its method has others."""

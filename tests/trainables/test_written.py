@@ -10,12 +10,12 @@ from trainables.backbones import open_backbone
 from trainables.data import load_task
 from trainables.data.pairs import load_pairs
 from trainables.data.pictures import AsWritten, file_pictures
-from trainables.data.preprocessing import Preprocessing
+from trainables.data.preprocessing import TimmPreprocessing
 from trainables.errors import MissingError, ProblemError
 from trainables.written import Spelling, expanded
 
 SECRET = "postgresql://me:planted-secret@host/db"
-SMALL = Preprocessing(16, "bilinear", 1.0)
+SMALL = TimmPreprocessing(16, "bilinear", 1.0)
 SOURCE: dict[str, Any] = {
     "source": "folder", "name": "x", "split": None, "seed": 0, "limit": None, "classes": None,
     "templates": None, "shift": None, "severity": None, "download": False, "dataset": "CIFAR10",

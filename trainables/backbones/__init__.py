@@ -1,7 +1,6 @@
 """What is adapted: pre-trained models behind one interface."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from trainables.backbones.backbone import KINDS, PARTS, Backbone
@@ -34,7 +33,7 @@ def open_backbone(model: Mapping[str, Any], weights: bool = True) -> Backbone:
     Raises:
         ProblemError: see `open_clip_backbone` and `open_timm_backbone`.
     """
-    name, pretrained, file = library_name(model["name"]), model["pretrained"], None
+    name, pretrained, file = library_name(model["name"]), model.get("pretrained", "bundled"), None
     if pretrained.startswith((_LOCAL_FOLDER, _HUB)):
         raise ProblemError(
             f"pretrained: a model with its own configuration is a name; write name: {pretrained}"
@@ -63,7 +62,7 @@ def _place(path: str, setting: str, weights: bool) -> str:
 
 def is_path(pretrained: str) -> bool:
     """Whether ``pretrained`` is a file's path and no tag."""
-    return "/" in pretrained or pretrained.endswith(_WEIGHTS) or Path(pretrained).is_file()
+    return "/" in pretrained or pretrained.endswith(_WEIGHTS)
 
 
 __all__ = [

@@ -47,7 +47,8 @@ def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Give
 
 def _of_file(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Given:
     """A checkpoint of the space's architecture, whose pictures are prepared as the space says."""
-    tag = "bundled" if is_path(model["pretrained"]) else model["pretrained"]
+    tag = model.get("pretrained", "bundled")
+    tag = "bundled" if is_path(tag) else tag
     given = open_backbone({**model, "pretrained": tag, "file": str(path)})
     theirs, ours = _outputs(given), _outputs(backbone)
     if theirs == ours:

@@ -41,11 +41,14 @@ class RetrievalProbe(Probe):
     """Mean of image-to-text and text-to-image recall at 1 (Radford et al., 2021, table 13).
 
     An image is a hit if the nearest caption is one of its own, a caption if the nearest image is its own.
+
+    Attributes:
+        splits: the images and captions of each split.
     """
 
     def __init__(self, name: str, splits: Mapping[Split, Captioned]) -> None:
         self.name = name
-        self._splits = dict(splits)
+        self.splits = dict(splits)
 
     @classmethod
     def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
@@ -58,12 +61,12 @@ class RetrievalProbe(Probe):
     def to(self, device: str) -> Self:
         """The same probe with its images and captions on a device."""
         moved = copy.copy(self)
-        moved._splits = {split: captioned.to(device) for split, captioned in self._splits.items()}
+        moved.splits = {split: captioned.to(device) for split, captioned in self.splits.items()}
         return moved
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         """Mean recall at 1 of each of the encoder's models in percent."""
-        captioned = self._splits[split]
+        captioned = self.splits[split]
         features = zip(encoder.images(captioned.images), encoder.texts(captioned.texts), strict=True)
         return [recall(images, texts, captioned.owners) for images, texts in features]
 

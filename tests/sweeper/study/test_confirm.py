@@ -161,7 +161,9 @@ def test_more_trials_bring_confirmations_of_the_new_best(tmp_path: Path) -> None
 
 
 def test_the_searcher_waits_for_the_last_trial_then_hands_out_packs_of_confirmations(tmp_path: Path) -> None:
-    study = SweepStudy.create(space(), BLOCKS, {}, 3, open_storage(None, tmp_path / "journal"))
+    study = SweepStudy.create(
+        space("resources.max_parallel=2"), BLOCKS, {}, 3, open_storage(None, tmp_path / "journal")
+    )
     searcher = PackSearcher(study, SweepFolder("clip_lambda"), Faults(print), lambda: None)
 
     def keys(asked: Any) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import Preprocessing, load_task
+from trainables.data import TimmPreprocessing, load_task
 from trainables.data.huggingface import open_huggingface
 from trainables.errors import MissingError, ProblemError
 from trainables.fingerprint import fingerprint
@@ -21,7 +21,7 @@ datasets = pytest.importorskip("datasets", reason="needs the extra huggingface")
 
 MakeSource = Callable[..., dict[str, Any]]
 
-SMALL = Preprocessing(16)
+SMALL = TimmPreprocessing(16)
 NAMES = ("cat", "dog", "emu")
 
 

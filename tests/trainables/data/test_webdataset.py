@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import Preprocessing, load_task
+from trainables.data import TimmPreprocessing, load_task
 from trainables.errors import MissingError, ProblemError
 from trainables.fingerprint import fingerprint
 
@@ -20,7 +20,7 @@ MakeSource = Callable[..., dict[str, Any]]
 WritePicture = Callable[..., Path]
 Write = Callable[..., Path]
 
-SMALL = Preprocessing(16)
+SMALL = TimmPreprocessing(16)
 
 
 def write_tar(file: Path, members: Mapping[str, bytes]) -> Path:

@@ -225,6 +225,6 @@ def test_a_file_that_is_called_like_weights_elsewhere_is_the_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(tag).write_bytes(b"no weights")
-    name = "ViT-B-32" if library == "open_clip" else "test_vit"
+    name = "ViT-B-32-256" if library == "open_clip" else "test_vit"
     with pytest.raises(ProblemError, match="cannot be read as a checkpoint"):
         load_given(Path(tag), letters.backbone, {"library": library, "name": name})

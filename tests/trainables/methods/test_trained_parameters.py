@@ -19,8 +19,10 @@ HEAD = 100 * (768 + 1)  # a fresh head for CIFAR-100
 def vit_base() -> TimmBackbone:
     """Without weights, and without drawing any."""
     with torch.device("meta"):
-        shape = timm.create_model("vit_base_patch16_224")
-    return TimmBackbone(shape.to_empty(device="cpu"))
+        shape = timm.create_model("vit_base_patch16_224").to_empty(device="cpu")
+    for parameter in shape.parameters():
+        torch.nn.init.constant_(parameter, 0.01)
+    return TimmBackbone(shape)
 
 
 LORA = {"blocks": ("q", "v")}

@@ -13,6 +13,7 @@ from torchvision.transforms.functional import normalize
 
 from search_spaces.data import Probe as ProbeSection
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone, open_timm_backbone
+from trainables.backbones.checkpoints import WeightsFile
 from trainables.data import Task, load_task
 from trainables.encoder import Encoder
 from trainables.errors import ProblemError
@@ -101,7 +102,7 @@ def test_some_of_imagenets_classes_are_found_among_all_outputs(
         (tmp_path / ids[place]).symlink_to(SHARED / "imagenet_sample" / ids[place])
     source = {"source": "folder", "path": str(tmp_path), "score": "head", "split": [0, 0.5, 0.5]}
     section = ProbeSection.model_validate({**source, "class_subset": True, "metric": "mean_per_class"}).dump()
-    backbone = open_timm_backbone("vit_tiny_patch16_224", str(vit_tiny))
+    backbone = open_timm_backbone("vit_tiny_patch16_224", file=WeightsFile(str(vit_tiny), "file"))
     probe = PROBES["head"]("some", section, backbone)
     model = timm.create_model(
         "vit_tiny_patch16_224", pretrained=True, pretrained_cfg_overlay={"file": str(vit_tiny)}

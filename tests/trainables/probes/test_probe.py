@@ -55,7 +55,7 @@ def test_pictures_and_labels_move_and_the_first_probe_keeps_its_own(make_task: M
 
 def test_captioned_images_move_as_one(make_task: MakeTask) -> None:
     pairs = Captioned(make_task().val, sentences(40), torch.arange(40))
-    moved = RetrievalProbe("pairs", {"val": pairs}).to("meta")._splits["val"]
+    moved = RetrievalProbe("pairs", {"val": pairs}).to("meta").splits["val"]
     assert moved.images.pixels.is_meta and moved.owners.is_meta
     assert moved.texts.tokens.is_meta and moved.texts.vectors.is_meta
     assert not pairs.owners.is_meta
