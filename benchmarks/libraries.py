@@ -94,11 +94,11 @@ def ours(case: Case) -> float:
 def whole_of(probe: RetrievalProbe) -> RetrievalProbe:
     """The probe with the pictures of both splits in one, among which each caption is looked for."""
     parts = (probe.splits["val"], probe.splits["test"])
-    images = [part.images.chosen(torch.arange(len(part.images))) for part in parts]
+    pixels = [part.images.pixels[torch.arange(len(part.images))] for part in parts]
     both = Captioned(
-        ImageSet(torch.cat([i.pixels for i in images]), torch.cat([i.labels for i in images])),
+        ImageSet(torch.cat(pixels), torch.cat([part.images.labels for part in parts])),
         Texts(torch.cat([p.texts.tokens for p in parts]), torch.cat([p.texts.vectors for p in parts])),
-        torch.cat([parts[0].owners, parts[1].owners + len(images[0])]),
+        torch.cat([parts[0].owners, parts[1].owners + len(pixels[0])]),
     )
     return RetrievalProbe(probe.name, {"val": both, "test": both})
 
