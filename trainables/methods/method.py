@@ -157,9 +157,11 @@ def check_settings(backbone: Backbone, settings: Settings) -> None:
         if tower not in backbone.layers:
             raise ProblemError(f"towers: the model has no {tower} tower that can be adapted")
     blocks = candidate_blocks(backbone, settings)
-    if not blocks:
+    asked = settings.get("blocks", ())
+    if lacking := [kind for kind in asked if not backbone.block_names((kind,), ("image", "text"))]:
         raise ProblemError(
-            "blocks: the model has no such layers; its kinds are " + ", ".join(_kinds(backbone))
+            f"blocks: the model has no {', '.join(lacking)} that can be adapted; its kinds are "
+            + ", ".join(_kinds(backbone))
         )
     for key, there in (("layers", backbone.depth("image")), ("active_blocks", len(blocks))):
         if (settings.get(key) or 0) > there:
