@@ -46,7 +46,7 @@ VIT_FILE = "vit_tiny_imagenet/vit_tiny_patch16_224_in1k.safetensors"
 LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "scikit-learn")
 TINY_CLIP = {"library": "open_clip", "name": "tiny-clip"}
 TINY_DINO = {"library": "timm", "name": "tiny-dino"}
-SIMPLE = "simple"
+TEMPLATE = "a photo of a {}."
 BATCH = 50
 
 
@@ -148,9 +148,8 @@ def timm_head(folder: Path) -> float:
 def clip_zero_shot(name: str, folder: Path, classes: list[str]) -> float:
     """open_clip's README and its classifier of class prompts."""
     model, _, transform = open_clip.create_model_and_transforms(name)
-    templates = open_clip.SIMPLE_IMAGENET_TEMPLATES
     tokenizer = open_clip.get_tokenizer(name)
-    classifier = open_clip.build_zero_shot_classifier(model.eval(), tokenizer, classes, templates)
+    classifier = open_clip.build_zero_shot_classifier(model.eval(), tokenizer, classes, [TEMPLATE.format])
     batches = DataLoader(ImageFolder(str(folder), transform), BATCH)
     return sum(hits(F.normalize(model.encode_image(x), dim=-1) @ classifier, y) for x, y in batches)
 
@@ -197,7 +196,13 @@ def two_tower_cases(name: str, whole: dict[str, Any]) -> Iterator[Case]:
         if not place.is_dir():
             continue
         classes = named.get(folder) or sorted(path.name for path in place.iterdir())
-        probe = {**whole, "path": str(place), "classes": classes, "templates": SIMPLE, "score": "zero_shot"}
+        probe = {
+            **whole,
+            "path": str(place),
+            "classes": classes,
+            "templates": [TEMPLATE],
+            "score": "zero_shot",
+        }
         count = sum(1 for path in place.rglob("*") if path.is_file())
         theirs = partial(clip_zero_shot, name, place, classes)
         yield Case("two towers, zero-shot", model, probe, count, theirs)
