@@ -184,6 +184,17 @@ def test_every_adapter_gets_a_gradient_and_is_exported(
         torch.testing.assert_close(features_of(merged, images), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["beit_base_patch16_224", "eva02_base_patch14_224"])
+def test_peft_is_refused_where_it_would_adapt_without_effect(
+    name: str, make_space: MakeSpace, tmp_path: Path
+) -> None:
+    backbone = wrapped((name, False), disturbed(build((name, False))))
+    training = Training(problem_of(backbone), [make_space("lora", {"blocks": ("qkv",)}, **STEP)])
+    trained = Trained(training, {"library": "timm", "name": name, "pretrained": "?"}, {})
+    with pytest.raises(ProblemError, match=r"^format: timm has the layer of image.0.qkv in pieces, "):
+        FORMATS["peft"](trained, tmp_path)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_run_layer_by_layer_is_refused(name: str) -> None:
     with pytest.raises(ProblemError, match=r"^name: [^\n]+$"):

@@ -21,7 +21,7 @@ KINDS = ("qkv", "proj", "fc1", "fc2")
 PARTS = ("q", "k", "v")
 """The thirds of the outputs of a qkv layer, each a block where it is asked for by its own name."""
 
-_LONGEST_REASON = 100
+_LONGEST_REASON = 160
 
 
 class Backbone(nn.Module):
@@ -154,5 +154,8 @@ def quietly() -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What an error says, short enough for a message."""
     plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
-    line = plain.partition("\n")[0] or type(error).__name__
+    line, _, rest = plain.partition("\n")
+    # The first line of what does not load says of what, the second one what does not.
+    line = f"{line} {rest.strip().partition(chr(10))[0].strip()}" if line.endswith(":") else line
+    line = line or type(error).__name__
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."

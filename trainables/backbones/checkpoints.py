@@ -116,8 +116,8 @@ class WeightsFile:
         return self.refusal(
             f"'{self.path}' cannot be read as a checkpoint: beside weights it holds "
             f"{', '.join(sorted(unsafe)[:3])}, "
-            "which could run code; if you trust it, write its weights to a file of their own: "
-            "torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')"
+            "which could run code; if you trust it, load it with torch.load(FILE, weights_only=False), and "
+            "save the model's state_dict alone to another file"
         )
 
 

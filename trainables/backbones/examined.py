@@ -31,6 +31,8 @@ def examine(backbone: Backbone, *others: Callable[[], object]) -> None:
     picture = torch.linspace(0, 255, 3 * size * size).view(1, 3, size, size)
     called = _Called(backbone, set(backbone.linears.values()))
     features = backbone(picture)
+    if not torch.isfinite(features).all():
+        raise ProblemError("pretrained: the weights give features that are no finite numbers; use others")
     for other in others:
         other()
     called.close()

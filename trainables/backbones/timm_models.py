@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -166,26 +166,35 @@ def _from_file(name: str, file: WeightsFile, options: dict[str, Any]) -> Any:
     state = file.state()
     vit = _built(name, options)
     _check_size(name, file, state, vit, options)
-    head = state.get(f"{_classifier(vit)}.weight")
-    overlay = {"state_dict": state, "num_classes": 0 if head is None else len(head)}
     try:
         if name == tiny_dino.NAME:
             vit.load_state_dict(state)
             return vit
-        with quietly():
-            vit = timm.create_model(
-                name,
-                pretrained=True,
-                num_classes=overlay["num_classes"],
-                pretrained_cfg_overlay=overlay,
-                **options,
-            )
+        head = state.get(f"{_classifier(vit)}.weight")
+        # A file with other names than timm's may have the tag's classifier, or none.
+        return _translated(name, state, [0, vit.num_classes] if head is None else [len(head)], options)
     except Exception as error:
         file.check_fits(state, vit.state_dict(), name)
         raise file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}") from error
-    # Else the model would carry its weights twice.
-    del vit.pretrained_cfg["state_dict"]
-    return vit
+
+
+def _translated(name: str, state: dict[str, Tensor], counts: Sequence[int], options: dict[str, Any]) -> Any:
+    """The model with a state and the first number of classes that it fits with."""
+    for count in counts:
+        overlay = {"state_dict": dict(state), "num_classes": count}
+        try:
+            with quietly():
+                vit = timm.create_model(
+                    name, pretrained=True, num_classes=count, pretrained_cfg_overlay=overlay, **options
+                )
+        except Exception:
+            if count == counts[-1]:
+                raise
+            continue
+        # Else the model would carry its weights twice.
+        del vit.pretrained_cfg["state_dict"]
+        return vit
+    raise AssertionError("there is a last count")
 
 
 def _classifier(vit: Any) -> str:
@@ -209,10 +218,11 @@ def _check_size(
         if key not in state or key not in ours:
             continue
         # Positions count the class and register tokens or not.
-        place, slack = (1, vit.num_prefix_tokens + 1) if key == "pos_embed" else (2, 0)
+        place, slack = (1, getattr(vit, "num_prefix_tokens", 0) + 1) if key == "pos_embed" else (2, 0)
         theirs, here = state[key].shape[place], ours[key].shape[place]
         if abs(theirs - here) > slack:
+            hint = "; if its pictures had another size, give model.img_size" if key == "pos_embed" else ""
             raise file.refusal(
                 f"'{file.path}' is not one of {name}: its {key} is {list(state[key].shape)}, the model's "
-                f"{list(ours[key].shape)}; if it was trained on pictures of another size, give model.img_size"
+                f"{list(ours[key].shape)}{hint}"
             )

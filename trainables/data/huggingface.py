@@ -122,6 +122,8 @@ def open_huggingface(source: Mapping[str, Any]) -> HuggingFaceSet:
     first = next(iter(splits.values()))
     image = _column(opened[first], "Image", "image_column", source)
     label = _column(opened[first], "ClassLabel", "label_column", source)
+    if _kind(opened[first].features[label]) in ("Image", "List", "Sequence"):
+        raise ProblemError(f"label_column: {label} of {place.where} holds no labels; name another column")
     _encoded(place, first, image)
     values = _labelled({own: opened[split] for own, split in splits.items()}, label, place)
     lone = next(iter(values))

@@ -108,7 +108,15 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _folders(entries: Sequence[os.DirEntry[str]]) -> list[Path]:
-    return [Path(entry.path) for entry in entries if entry.is_dir() and not _is_loop(entry)]
+    return [Path(entry.path) for entry in entries if _is_folder(entry) and not _is_loop(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; links that lead to each other are none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:
@@ -116,7 +124,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(PICTURES) and not entry.is_dir()
+    return entry.name.lower().endswith(PICTURES) and not _is_folder(entry)
 
 
 def _is_loop(entry: os.DirEntry[str]) -> bool:

@@ -146,13 +146,15 @@ def _refuse_another_order(names: Sequence[str], own: Sequence[str]) -> None:
     """Refuse names that the set's own say belong to other classes, or whose order is not clear."""
     places = {_letters(name): place for place, name in enumerate(names)}
     for place, mine in enumerate(own):
+        if not _letters(mine):
+            continue
         theirs = places.get(_letters(mine), place)
         if theirs != place and _letters(names[place]) != _letters(mine):
             raise ProblemError(
                 f"classes: '{names[place]}' stands where the data have {mine}; give them in the order of "
                 f"the data's classes: {', '.join(own[:3])}" + (", ..." if len(own) > 3 else "")
             )
-    parts = [re.fullmatch(r"(\D+)(\d+)", mine) for mine in own]
+    parts = [re.fullmatch(r"(\D*)(\d+)", mine) for mine in own]
     numbers = [int(part[2]) for part in parts if part]
     if len({part and part[1] for part in parts}) == 1 and numbers != sorted(numbers):
         raise ProblemError(

@@ -19,6 +19,9 @@ from trainables.errors import ProblemError
 
 Shards = tuple[Path, ...]
 
+# Bytes of zeros at the end: two blocks, filled up to a whole record. Larger records than the usual are rare.
+_LONGEST_END = 16 * tarfile.RECORDSIZE
+
 _PICTURES = {ending.removeprefix(".") for ending in IMG_EXTENSIONS}
 
 
@@ -128,12 +131,13 @@ def _members(tar: tarfile.TarFile, shard: Path) -> dict[str, dict[str, tarfile.T
 
 def _check_end(tar: tarfile.TarFile, shard: Path) -> None:
     """A tar file ends with a block of zeros; Python takes a damaged header for the end, and says nothing."""
+    size = shard.stat().st_size
     with shard.open("rb") as file:
         file.seek(tar.offset)
-        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise tarfile.ReadError(
-                f"no end of the archive after byte {tar.offset} of {shard.stat().st_size}"
-            )
+        rest = file.read(_LONGEST_END + 1)
+    # A file that was to be filled, and one with another behind it, go on after the zeros.
+    if not tarfile.BLOCKSIZE <= len(rest) <= _LONGEST_END or any(rest):
+        raise tarfile.ReadError(f"no end of the archive after byte {tar.offset} of {size}")
 
 
 def _sample(tar: tarfile.TarFile, shard: Path, key: str, members: Mapping[str, tarfile.TarInfo]) -> _Sample:

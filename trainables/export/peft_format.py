@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainables.backbones import Backbone
 from trainables.backbones.attention import SelfAttention
+from trainables.backbones.fused import FusedLinear
 from trainables.errors import ProblemError
 from trainables.export import head as heads
 from trainables.export.given import Given
@@ -53,6 +54,13 @@ def write_peft(trained: Trained, folder: Path) -> None:
             f"format: {trained.training.spaces[0]['method']['name']} has no low-rank updates, which peft "
             "needs; use merged or adapter"
         )
+    linears = trained.training.problem.backbone.linears
+    fused = [name for name in trained.active if isinstance(_plain_layer(trained, linears[name]), FusedLinear)]
+    if fused:
+        raise ProblemError(
+            f"format: timm has the layer of {fused[0]} in pieces, which peft would adapt without effect; use "
+            "merged or adapter"
+        )
     if not trained.active:
         raise ProblemError("format: no block is active, so peft would have nothing to hold; use merged")
     peft = import_peft()
@@ -62,6 +70,10 @@ def write_peft(trained: Trained, folder: Path) -> None:
     save_tensors(_tensors(trained, updates, whole), folder / TENSORS_FILE)
     save_tensors(trained.head.tensors(), folder / heads.FILE)
     save_card(trained.card("peft.PeftModel.from_pretrained(base, folder)"), folder / EXPORT_FILE)
+
+
+def _plain_layer(trained: Trained, path: str) -> nn.Module:
+    return trained.training.problem.backbone.get_submodule(path)
 
 
 def import_peft() -> Any:

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 
+import open_clip
 import pytest
 import timm
 import torch
@@ -191,3 +192,29 @@ def test_a_tag_of_the_hub_cannot_be_had_without_a_network(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(MissingError, match=r"^pretrained: the weights of \S+ are not on this machine[^\n]*$"):
         opened("vit_tiny_patch16_224", "hub")
+
+
+def test_a_file_with_another_librarys_names_has_the_tags_classifier(tmp_path: Path) -> None:
+    """open_clip's names, which timm translates: its projection is the classifier."""
+    name = "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m"
+    clip = open_clip.get_model_config("ViT-B-32") | {"embed_dim": 512}
+    vision = {"image_size": 224, "patch_size": 16, "width": 256, "layers": 10, "head_width": 64}
+    text = clip["text_cfg"] | {"layers": 1}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        state = open_clip.CLIP(embed_dim=512, vision_cfg=vision, text_cfg=text).state_dict()
+    torch.save(state, tmp_path / "clip.pt")
+    backbone = opened(name, file=str(tmp_path / "clip.pt"))
+    theirs = timm.create_model(
+        name, pretrained=True, pretrained_cfg_overlay={"file": str(tmp_path / "clip.pt")}
+    ).eval()
+    pixels = large_pixels()
+    assert backbone.classifier is not None
+    with torch.no_grad():
+        mine = backbone.classifier(backbone(pixels))
+        torch.testing.assert_close(mine, theirs(normalised(backbone, pixels)), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_are_no_numbers_are_said_to_be(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file({**weights, "norm.weight": weights["norm.weight"] * torch.nan}, tmp_path / "w.safetensors")
+    assert "no finite numbers" in refusal(NAME, str(tmp_path / "w.safetensors"))

@@ -206,6 +206,13 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, make_source: MakeSource) ->
     assert refusal("odd").endswith("has none of the splits train, validation and test, but a, b")
 
 
+def test_pictures_are_no_labels(tmp_path: Path, make_source: MakeSource) -> None:
+    made(6).save_to_disk(str(tmp_path / "set"))
+    source = make_source("huggingface", path=tmp_path / "set", label_column="img")
+    with pytest.raises(ProblemError, match=r"^label_column: img of .* holds no labels; name ano"):
+        load_task(source, SMALL)
+
+
 def test_a_damaged_picture_is_told(tmp_path: Path, make_source: MakeSource) -> None:
     features = datasets.Features({"img": datasets.Image(), "y": datasets.ClassLabel(names=["a", "b"])})
     encoded = [{"bytes": b"mud", "path": None}] * 4

@@ -242,6 +242,7 @@ def test_ids_of_imagenet_are_told_with_its_names(make_source: MakeSource) -> Non
             ["one", "two", "ten"],
             r"the data's classes are in the order of text \(k1, k10, k2",
         ),
+        (("0", "1", "10", "2"), ["zero", "one", "ten", "two"], "the data's classes are in the order of text"),
         (("a", "b"), ["dog", "c\nt"], r"'c\\nt' has control characters; give it without them"),
     ],
 )
@@ -250,6 +251,11 @@ def test_names_for_other_classes_are_refused(
 ) -> None:
     with pytest.raises(ProblemError, match=f"^classes: {message}"):
         class_names(make_source("folder", path="x", classes=names), own)
+
+
+def test_names_without_letters_are_for_numbered_classes_too(make_source: MakeSource) -> None:
+    names = ["A300", "Boeing 707", "747-400"]
+    assert class_names(make_source("folder", path="x", classes=names), ("0", "1", "2")) == tuple(names)
 
 
 def test_names_of_imagenet_are_for_its_synsets(make_source: MakeSource) -> None:

@@ -150,11 +150,12 @@ def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> 
     return str(told.value)
 
 
-@pytest.mark.parametrize("rest", ["picture", "header", "border", "marker"])
+@pytest.mark.parametrize("rest", ["picture", "header", "border", "marker", "hole", "unfilled", "doubled"])
 def test_a_shard_that_ends_in_the_middle_is_named(
     tmp_path: Path, make_source: MakeSource, write_shard: Write, rest: str
 ) -> None:
-    """Within a picture, within a header, between two members, and with a damaged header."""
+    """Within a picture, within a header, between two members; with a damaged header, or zeros there, or from
+    there on, as a download that was to be filled; with another archive behind it."""
     whole = write_shard(tmp_path / "set" / "0.tar", [0, 1, 0, 1])
     with tarfile.open(whole) as tar:
         picture = tar.getmembers()[2]
@@ -162,6 +163,12 @@ def test_a_shard_that_ends_in_the_middle_is_named(
     end = {"picture": picture.offset_data + 100, "header": picture.offset + 100, "border": picture.offset}
     if rest == "marker":
         whole.write_bytes(content[: picture.offset] + b"x" * 512 + content[picture.offset_data :])
+    elif rest == "hole":
+        whole.write_bytes(content[: picture.offset] + bytes(512) + content[picture.offset_data :])
+    elif rest == "unfilled":
+        whole.write_bytes(content[: picture.offset] + bytes(10**6))
+    elif rest == "doubled":
+        whole.write_bytes(content + content)
     else:
         whole.write_bytes(content[: end[rest]])
     said = refusal(make_source("webdataset", path=tmp_path / "set"))
