@@ -73,7 +73,7 @@ _DRIVER: Sequence[tuple[Any, str, str]] = (
     (Tracker, "__init__", "MLflow opens"),
     (Tracker, "open", "MLflow opens"),
     (runner, "write_outcome", "report"),
-    (runner, "front_adapters", "adapters of the front"),
+    (runner, "write_adapter", "adapters of the front"),
     (Tracker, "close", "MLflow's last writes"),
     (ray, "shutdown", "Ray ends"),
 )

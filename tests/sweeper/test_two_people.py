@@ -14,22 +14,25 @@ pytestmark = pytest.mark.slow
 
 @dataclasses.dataclass(frozen=True)
 class Desk(Workplace):
-    """A person's folder, with the MLflow of all."""
+    """A person's folder, with the database and the MLflow of all."""
+
+    storage: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
-        return super().environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{self.folder.parent}/mlflow.db"}
+        mlflow = f"sqlite:///{self.folder.parent}/mlflow.db"
+        return super().environment | {"MLFLOW_TRACKING_URI": mlflow, "SWEEPER_STORAGE": self.storage}
 
 
 def test_each_has_their_own_runs_front_and_report(tmp_path: Path) -> None:
     small = ("search.trials=2", "baselines=[]", "training.epochs=1", "budget={active_blocks: 32}")
-    one, other = Desk(tmp_path / "one"), Desk(tmp_path / "other")
     with server() as postgres:
+        one, other = (Desk(tmp_path / name, postgres.url) for name in ("one", "other"))
         told = []
         for place, seed in ((one, 0), (other, 7)):
             place.folder.mkdir()
             arguments = run_arguments(*small, f"search.seed={seed}")
-            told.append(place.sweeper(*arguments, "--storage", postgres.url))
+            told.append(place.sweeper(*arguments))
     assert "keeps this one as 'clip_lambda-" not in told[0] and "keeps this one as 'clip_lambda-" in told[1]
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("clip_lambda")

@@ -97,11 +97,12 @@ def test_what_is_tried_again_in_a_sweep(
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(faults, "FIRST", 0.5)
     study, console = make_study(folder, 5, "resources.cpus_per_trial=2"), Console(record=True, width=300)
-    tracker = Tracker(study.space)
+    tracker = Tracker(study, lambda key: [], print)
+    tracker.open()
     trainable = tune.with_parameters(Unlucky, log=tmp_path / "log")
     with cluster(LOCAL):
         train(study, trainable, folder, tracker, Surroundings(LOCAL, None, console), check=lambda: None)
-    tracker.close(study.record(), "FINISHED", {})
+    tracker.close(study.record(), End("FINISHED"))
     states = [trial.state for trial in study.record().trials]
     assert states == ["complete", "failed", "complete", "complete", "complete"]
     told = console.export_text()

@@ -585,7 +585,7 @@ def test_what_was_done_but_not_answered_is_not_done_twice(
             self.end_headers()
             self.wfile.write(answer.content)
 
-        do_GET = do_POST = do  # noqa: N815
+        do_GET = do_POST = do_PUT = do  # noqa: N815
 
         def log_message(self, *arguments: Any) -> None:
             pass
