@@ -132,8 +132,8 @@ def test_a_small_sweep_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["overhead", *asked, "--out", str(tmp_path)])
     overhead.main()
     (found,) = json.loads((tmp_path / "overhead.json").read_text())["rounds"]
-    # One epoch a trial: there is nothing between epochs.
-    assert set(overhead.PARTS) - set(found["parts"]) == {"between epochs"}
+    # One epoch a trial: there is nothing between epochs. A front may be empty after two trials.
+    assert set(overhead.PARTS) - set(found["parts"]) <= {"between epochs", "adapters of the front"}
     assert set(found["parts"]) < set(overhead.PARTS)
     assert all(seconds >= 0 for seconds in found["parts"].values())
     assert abs(overhead.unexplained(found)) < 0.05 * found["seconds"]

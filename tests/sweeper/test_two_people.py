@@ -1,6 +1,7 @@
 """Two people run a space of one name, each in a folder of their own, with one MLflow and one PostgreSQL."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -42,11 +43,14 @@ def test_each_has_their_own_runs_front_and_report(tmp_path: Path) -> None:
     frames: list[pd.DataFrame] = [trials(place) for place in (one, other)]
     assert not frames[0]["method.lambda"].equals(frames[1]["method.lambda"])
     parents = [run for run in found if run.data.tags["role"] == "sweep"]
-    for frame in frames:
-        prices = {str(price) for price in frame["method.lambda"]}
-        runs = [run for run in found if run.data.params.get("method.lambda") in prices]
-        assert {run.data.tags["key"] for run in runs if run not in parents} == set(frame.index)
-        (sweep_id,) = {run.data.tags["sweep_id"] for run in runs if run not in parents}
+    for place, frame in zip((one, other), frames, strict=True):
+        sweep_id = json.loads((place.folder / "sweeps/clip_lambda/sweep.json").read_text())["id"]
+        runs = {
+            run.data.tags["key"]: run.data.params["method.lambda"]
+            for run in found
+            if run.data.tags["sweep_id"] == sweep_id and run not in parents
+        }
+        assert runs == {key: str(price) for key, price in frame["method.lambda"].items()}
         (parent,) = (run for run in parents if run.data.tags["sweep_id"] == sweep_id)
         assert parent.data.tags["knee"] == frame.index[frame.knee].item()
         assert (
