@@ -11,17 +11,11 @@ import numpy as np
 
 from trainables.data.listing import PICTURES, holds_pictures, in_order, picture_files, subfolders
 from trainables.data.pictures import Listed, file_pictures
-from trainables.data.splits import WHOLE
+from trainables.data.splits import SPELLINGS, WHOLE
 from trainables.errors import MissingError, ProblemError, warn
 from trainables.written import expanded
 
-# The words that Hugging Face's `datasets` knows (data_files.SPLIT_KEYWORDS).
-_SPLIT_WORDS = {
-    "train": ("train", "training"),
-    "val": ("val", "validation", "valid", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-_SPLIT_OF = {word: own for own, words in _SPLIT_WORDS.items() for word in words}
+_SPLIT_OF = {word: own for own, words in SPELLINGS.items() for word in words}
 _SPLIT_NAME = re.compile(rf"({'|'.join(_SPLIT_OF)})(?:[-_ .]?(?:set|data|images))?")
 _SOME = 4  # names that a message gives
 
@@ -120,12 +114,12 @@ def _spelled_out(whole: str) -> dict[str, list[Path]]:
                     yield folder
 
     found: list[Path] = []
-    return {own: list(there(words)) for own, words in _SPLIT_WORDS.items()}
+    return {own: list(there(words)) for own, words in SPELLINGS.items()}
 
 
 def _named_like_splits(whole: Path) -> dict[str, list[Path]]:
     """The folders named like splits; a class may be called train too, so only those with folders in them."""
-    found: dict[str, list[Path]] = {own: [] for own in _SPLIT_WORDS}
+    found: dict[str, list[Path]] = {own: [] for own in SPELLINGS}
     for folder in subfolders(whole):
         own = _split_of(folder.name)
         if own is not None and subfolders(folder):
