@@ -1,6 +1,5 @@
 """What is said of a sweep whose driver waits, never began, or keeps its study elsewhere."""
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from conftest import Make
 from fastapi.testclient import TestClient
 from prepared import end, served, study
+from starlette.websockets import WebSocketDisconnect
 
 from sweeper.service.app import create_app
 from sweeper.service.jobs import Job
@@ -95,10 +95,6 @@ def test_what_a_proxy_says_of_a_client_is_believed_of_named_ones_alone(trusted: 
 
 
 def test_a_websocket_is_closed_before_anything_sees_it() -> None:
-    app, sent = create_app(Settings(token="a-long-random-word")), []
-
-    async def send(message: object) -> None:
-        sent.append(message)
-
-    asyncio.run(app({"type": "websocket", "path": "/sweeps", "headers": []}, send, send))  # type: ignore[arg-type]
-    assert sent == [{"type": "websocket.close"}]
+    client = TestClient(create_app(Settings(token="a-long-random-word")))
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/sweeps"):
+        pass
