@@ -90,9 +90,10 @@ class Soak:
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         environment = os.environ | {"MLFLOW_TRACKING_URI": self.tracking, "OMP_NUM_THREADS": "1"}
+        environment["SWEEPER_STORAGE"] = self.study_url  # it has a password
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "sweeper", *arguments, "--storage", self.study_url],
+                [sys.executable, "-m", "sweeper", *arguments],
                 cwd=self.folder,
                 env=environment,
                 stdout=log,

@@ -33,10 +33,11 @@ from sweeper.screen import say
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver
 from sweeper.storage.optuna_storage import mend_journal, open_storage
-from sweeper.storage.results import checked, is_there, publish
+from sweeper.storage.results import checked, is_there, keep_only, publish
 from sweeper.study.claim import claim
 from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
 from trainables import checkpoint
 from trainables.fine_tune import FineTune
@@ -91,6 +92,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
+        check_mlflow(space.sweep)
         with cluster(around.cluster):
             wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
@@ -265,6 +267,11 @@ def _end(
     for name, path in artifacts.items() if study.results else ():
         with unhurt(around.say, f"{name} is not copied to {study.results}", f"it is in {path}"):
             publish(path, f"{folder.kept(study.results)}/{name}")
+    for place in sorted({str(folder.path), folder.kept(study.results)}):
+        with unhurt(
+            around.say, f"{place}/adapters has trials that left the front", "the next resume deletes them"
+        ):
+            keep_only(f"{place}/adapters", record.front)
     best = recommended(record)
     adapter = best and artifacts.get(f"adapters/{best.key}")
     tracker.close(record, End(status, artifacts, (best, adapter) if best and adapter else None))

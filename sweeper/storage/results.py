@@ -1,12 +1,12 @@
 """Where checkpoints and the report are kept, if that is not the sweep's own folder."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pyarrow import ArrowException
-from pyarrow.fs import FileSystem, FileType, copy_files
+from pyarrow.fs import FileSelector, FileSystem, FileType, copy_files
 
 from sweeper.errors import UserError
 
@@ -56,6 +56,14 @@ def mark(results: str) -> Iterator[str]:
         yield f"{results}/{Path(path).name}"
     finally:
         system.delete_file(path)
+
+
+def keep_only(place: str, names: Collection[str]) -> None:
+    """Deletes the folders in a path or URL that have other names."""
+    system, path = FileSystem.from_uri(place)
+    for found in system.get_file_info(FileSelector(path, allow_not_found=True)):
+        if found.type is FileType.Directory and found.base_name not in names:
+            system.delete_dir(found.path)
 
 
 def publish(folder: Path, place: str) -> None:

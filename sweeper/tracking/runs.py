@@ -2,17 +2,18 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import parse_url, shown
-from sweeper.storage.outages import Patience
+from sweeper.storage.outages import Patience, outage
 
 T = TypeVar("T")
 
@@ -40,6 +41,41 @@ def server(uri: str) -> str:
 def line(error: Exception) -> str:
     """What went wrong, in one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def check_mlflow(experiment: str) -> None:
+    """Asks MLflow for the experiment before anything is measured. An MLflow that is away may be so.
+
+    Raises:
+        UserError: it refuses.
+    """
+    uri = tracking_uri()
+    _be_brief()
+    try:
+        _experiment(MlflowClient(uri), experiment)
+    except Exception as error:
+        if outage(error) is None:
+            raise UserError(
+                f"{server(uri)} refuses: {line(error)}; nothing has begun; mend it or set MLFLOW_TRACKING_URI"
+            ) from None
+
+
+def _experiment(client: MlflowClient, name: str) -> Experiment | None:
+    found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage == "deleted":
+        raise UserError(f"its experiment '{name}' is deleted; restore it, or give another --name")
+    return found
+
+
+def _be_brief() -> None:
+    # MLflow's own trying again would hide an outage for minutes, and create a run a second time.
+    os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # It would tell of every table that it makes, and of every call that a database did not answer.
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 @dataclass(slots=True)
@@ -98,14 +134,7 @@ class Runs:
         self.known: dict[str, Known] = {}
         self._name, self._id, self._adopt = experiment, sweep_id, adopt
         self._uri, self._patience = uri, patience
-        # MLflow's own trying again would hide an outage for minutes, and create a run a second time.
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        # It would tell of every table that it makes, and of every call that a database did not answer.
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+        _be_brief()
 
     def open(self) -> None:
         """Finds or creates the experiment, and reads which runs there are."""
@@ -141,15 +170,27 @@ class Runs:
             where = folder.as_posix() if folder.parts else None
             self.call(self.client.log_artifact, run_id, str(file), where)
 
+    def keep_artifacts(self, key: str, place: str, names: Collection[str]) -> None:
+        """Deletes what a place of a run holds under other names."""
+        run_id = self.known[key].run_id
+        stale = [
+            f.path
+            for f in self.call(self.client.list_artifacts, run_id, place)
+            if Path(f.path).name not in names
+        ]
+        if stale:
+            uri = self.call(self.client.get_run, run_id).info.artifact_uri
+            repository = get_artifact_repository(uri, tracking_uri=self._uri)
+            for path in stale:
+                self.call(repository.delete_artifacts, path)
+
     def call(self, function: Callable[..., T], *arguments: object) -> T:
         """What a function of MLflow returns, once MLflow answers."""
         return self._patience.outlast(lambda again: function(*arguments))
 
     def _open(self) -> None:
         self.client = MlflowClient(self._uri)
-        found = self.client.get_experiment_by_name(self._name)
-        if found and found.lifecycle_stage == "deleted":
-            raise UserError(f"its experiment '{self._name}' is deleted; restore it, or give another --name")
+        found = _experiment(self.client, self._name)
         self.experiment = (
             found.experiment_id if found else self.client.create_experiment(self._name, tags=_KIND)
         )

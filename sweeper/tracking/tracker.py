@@ -228,6 +228,7 @@ class Tracker:
     def _finish(self, record: SweepRecord, end: End) -> None:
         for place, path in end.artifacts.items():
             self._runs.log_artifact(SWEEP, place, path)
+        self._runs.keep_artifacts(SWEEP, "adapters", record.front)
         if end.winner:
             log_winner(self._runs, *end.winner)
         self._write_sweep(record, end.status)

@@ -89,8 +89,11 @@ def test_the_recommended_trial_comes_out_the_same_again_and_more_can_be_asked_fo
     measured = [column for column in again.index if "accuracy" in column or "forgetting" in column]
     assert again[measured].equals(trials(finished).loc[knee][measured])
 
+    adapters = finished.folder / "sweeps" / name / "adapters"
+    (adapters / "trial-0099").mkdir()  # as of a trial that has left the front
     finished.sweeper("resume", name, "--trials", "2")
     frame = trials(finished, name)
+    assert {folder.name for folder in adapters.iterdir()} == set(frame[frame.front].index)
     assert list(frame.index) == ["trial-0000", "trial-0001"]
     assert frame.loc["trial-0000"][measured].equals(again[measured])
     assert len(runs(finished, name)) == 3

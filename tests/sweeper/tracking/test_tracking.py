@@ -22,7 +22,7 @@ from search_spaces import load_space
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import Job, SweepStudy
-from sweeper.tracking.runs import tracking_uri
+from sweeper.tracking.runs import check_mlflow, tracking_uri
 from sweeper.tracking.tracker import End, Tracker
 
 SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trials=4"])
@@ -269,17 +269,24 @@ def test_reconciling_what_is_right_writes_nothing_again(client: MlflowClient, st
     assert len(history(client, runs(client)[job.key], "id_accuracy")) == 3
 
 
-def test_artifacts_are_on_the_parent_run(client: MlflowClient, study: SweepStudy, tmp_path: Path) -> None:
+def test_artifacts_are_on_the_parent_run_and_adapters_that_left_the_front_are_gone(
+    client: MlflowClient, study: SweepStudy, tmp_path: Path
+) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("<p>")
-    (tmp_path / "adapter.safetensors").write_bytes(b"")
+    adapter = tmp_path / "adapter.safetensors"
+    adapter.write_bytes(b"")
     tracker = track(study)
-    artifacts = {"report": tmp_path / "report", "adapters/trial-0000": tmp_path / "adapter.safetensors"}
-    tracker.close(study.record(), End("FINISHED", artifacts))
-    run_id = runs(client)["sweep"].info.run_id
-    assert [file.path for file in client.list_artifacts(run_id, "report")] == ["report/index.html"]
-    assert [file.path for file in client.list_artifacts(run_id, "adapters/trial-0000")] == [
-        "adapters/trial-0000/adapter.safetensors"
+    job = begin(study, tracker)
+    report(job, tracker, study)
+    tracker.flush()
+    sweep = runs(client)["sweep"].info.run_id
+    client.log_artifact(sweep, str(adapter), "adapters/trial-0007")
+    close(study, tracker, **{"report": tmp_path / "report", f"adapters/{job.key}": adapter})
+    assert [file.path for file in client.list_artifacts(sweep, "report")] == ["report/index.html"]
+    assert [file.path for file in client.list_artifacts(sweep, "adapters")] == [f"adapters/{job.key}"]
+    assert [file.path for file in client.list_artifacts(sweep, f"adapters/{job.key}")] == [
+        f"adapters/{job.key}/adapter.safetensors"
     ]
 
 
@@ -306,6 +313,19 @@ def test_an_mlflow_that_refuses_is_told_before_the_first_trial(
     with pytest.raises(UserError, match=r"MLflow at sqlite.* refuses .*resume clip_lambda") as caught:
         track(study)
     assert "\n" not in str(caught.value)
+
+
+def test_an_mlflow_that_refuses_is_told_before_anything_is_measured(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_mlflow("clip_lambda")
+    client.delete_experiment(client.create_experiment("clip_lambda"))
+    with pytest.raises(
+        UserError, match=r"refuses: its experiment 'clip_lambda' is deleted; .* nothing has begun"
+    ):
+        check_mlflow("clip_lambda")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
+    check_mlflow("clip_lambda")  # one that is away may be so
 
 
 def test_what_mlflow_refuses_is_one_line_and_is_written_later(
