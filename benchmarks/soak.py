@@ -34,7 +34,9 @@ AWAY = 8.0  # seconds
 SETTINGS = (
     f"training.epochs={EPOCHS}",
     "training.batch_size=64",
-    "data.ood=[{source: digits, shift: inverted}]",
+    "data.id.limit=300",
+    "data.ood=[]",
+    "data.probes=[{source: glyphs, limit: 60, score: zero_shot}]",
     "baselines=[]",
     "budget={active_blocks: 32}",
     "resources.pack=1",
@@ -225,7 +227,11 @@ def main() -> int:
             finally:
                 soak.stop()
                 log = (folder / "log").read_text()
-    waits = [line for line in log.splitlines() if line.startswith(("--", "waiting", "paused", "goes on"))]
+    waits = [
+        line
+        for line in log.splitlines()
+        if line.startswith(("--", "waiting", "paused", "goes on")) or line.endswith(" is back")
+    ]
     minutes = (time.monotonic() - start) / 60
     report = [
         "# Soak",

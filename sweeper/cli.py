@@ -89,9 +89,7 @@ def resume(
 ) -> None:
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
-        if retry_failed or set_:
-            raise UserError("--retry-failed, --set: not on a service; resume the sweep in its own folder")
-        return Remote(server).resume(name, trials)
+        return Remote(server).resume(name, trials, retry_failed, set_)
     from sweeper.driver import runner
 
     with _resumable(name):

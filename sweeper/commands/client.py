@@ -1,6 +1,7 @@
 """The service, as its client sees it."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,9 +50,12 @@ class Client:
         """A sweep with its front."""
         return self._value("GET", f"/sweeps/{_named(name)}")
 
-    def resume(self, name: str, trials: int | None) -> dict[str, Any]:
+    def resume(
+        self, name: str, trials: int | None, retry_failed: bool, settings: Sequence[str]
+    ) -> dict[str, Any]:
         """Has a sweep go on; its line in the list."""
-        return self._value("POST", f"/sweeps/{_named(name)}/resume", json={"trials": trials})
+        more = {"trials": trials, "retry_failed": retry_failed, "settings": list(settings)}
+        return self._value("POST", f"/sweeps/{_named(name)}/resume", json=more)
 
     def stop(self, name: str) -> dict[str, Any]:
         """Has a sweep stop; its line in the list."""

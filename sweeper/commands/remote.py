@@ -1,6 +1,7 @@
 """Commands that serve sweeps to others, and that ask a service."""
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -79,9 +80,9 @@ class Remote:
     def __init__(self, server: str) -> None:
         self._client = _client(server)
 
-    def resume(self, name: str, trials: int | None) -> None:
+    def resume(self, name: str, trials: int | None, retry_failed: bool, settings: Sequence[str]) -> None:
         """Has a sweep go on."""
-        _told(self._client.resume(name, trials))
+        _told(self._client.resume(name, trials, retry_failed, settings))
 
     def show_all(self) -> None:
         """A line a sweep."""

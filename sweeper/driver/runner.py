@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space, change_space, points
+from search_spaces import Space, points
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_names
@@ -34,6 +34,7 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver
 from sweeper.storage.optuna_storage import mend_journal, open_storage
 from sweeper.storage.results import checked, is_there, keep_only, publish
+from sweeper.study.changes import changed, paths_of
 from sweeper.study.claim import claim
 from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, open_study
@@ -44,7 +45,6 @@ from trainables.fine_tune import FineTune
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
-_MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
 
@@ -176,15 +176,8 @@ def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | N
 
 def _change(study: SweepStudy, overrides: Sequence[str]) -> int | None:
     """Changes what may be changed of a sweep that has begun; the number of trials, if that is asked for."""
-    paths = [override.partition("=")[0].strip() for override in overrides]
-    fixed = [path for path in paths if path not in _MAY_CHANGE and path.partition(".")[0] != "resources"]
-    if fixed:
-        raise UserError(
-            f"--set {', '.join(fixed)}: cannot be changed in a sweep that has begun, whose trials would "
-            f"differ in more than what is searched; resources and {', '.join(_MAY_CHANGE)} can"
-        )
-    study.change(change_space(study.space, overrides))
-    return study.space.search.trials if "search.trials" in paths else None
+    study.change(changed(study.space, overrides))
+    return study.space.search.trials if "search.trials" in paths_of(overrides) else None
 
 
 def _ask_for(study: SweepStudy, trials: int) -> None:

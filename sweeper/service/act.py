@@ -71,7 +71,7 @@ def acting(desk: Desk, checks: Checks) -> APIRouter:
     )
     def resume(name: SweepName, who: Who, more: More | None = None) -> Summary:
         """Have a sweep go on that was stopped or interrupted, or ask for more of its trials."""
-        return desk.resume(name, more.trials if more else None, who)
+        return desk.resume(name, more or More(), who)
 
     @router.delete(
         "/sweeps/{name}", status_code=202, responses=problems(UNKNOWN | {409: "nothing of it runs"})

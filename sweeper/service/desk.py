@@ -8,17 +8,19 @@ from pathlib import Path
 
 from fastapi.concurrency import run_in_threadpool
 
-from search_spaces import Space
+from search_spaces import Space, SpaceError
+from sweeper.errors import UserError
 from sweeper.service import audit, spaces, views
 from sweeper.service.errors import ServiceError
 from sweeper.service.jobs import Job, Jobs
 from sweeper.service.links import MlflowLinks
-from sweeper.service.models import Summary, Sweep, Sweeps
+from sweeper.service.models import More, Summary, Sweep, Sweeps
 from sweeper.service.owners import Owners
 from sweeper.service.people import Person, Role
 from sweeper.service.reports import Reports
 from sweeper.service.settings import Settings
 from sweeper.service.store import Snapshot, Store
+from sweeper.study.changes import changed
 
 #: What the service itself keeps, in its working directory: spaces handed in, whose they are, and reports.
 FOLDER = "service"
@@ -118,40 +120,47 @@ class Desk:
             self._jobs.submit(name, "run", str(file))
         return self._changed(who, "submit", name)
 
-    def resume(self, name: str, trials: int | None, who: Person) -> Summary:
+    def resume(self, name: str, more: More, who: Person) -> Summary:
         """Has a sweep go on; one that ended before it began is begun again.
 
         Raises:
             ServiceError: 403, it is another person's; 404, no such sweep; 409, it is under way, or the person
-                has as many under way as one may; 422, fewer trials than it has started.
+                has as many under way as one may; 422, fewer trials than it has started, or a value that may
+                not be changed.
         """
         with self._submitting:
             self._check_may_change(name, who)
             snapshot = self._find(name, self._jobs.all())
             self._check_room(who)
             if snapshot is None:
-                self._begin_again(name, trials)
+                self._begin_again(name, more)
             else:
-                self._go_on(snapshot, trials)
+                self._go_on(snapshot, more)
         return self._changed(who, "resume", name)
 
-    def _begin_again(self, name: str, trials: int | None) -> None:
+    def _begin_again(self, name: str, more: More) -> None:
         space = self._spaces / f"{name}.yaml"
         if not space.exists():
             raise ServiceError(
                 404, f"sweep '{name}' has not begun, and its space is not here; submit it again"
             )
-        more = ("--set", f"search.trials={trials}") if trials else ()
-        self._jobs.submit(name, "run", str(space), *more)
+        trials = (f"search.trials={more.trials}",) if more.trials else ()
+        self._jobs.submit(name, "run", str(space), *_set((*more.settings, *trials)))
 
-    def _go_on(self, snapshot: Snapshot, trials: int | None) -> None:
+    def _go_on(self, snapshot: Snapshot, more: More) -> None:
         name, started = snapshot.record.name, len(snapshot.record.trials)
-        if trials is not None and trials < started:
+        if more.trials is not None and more.trials < started:
             raise ServiceError(
-                422, f"--trials {trials}: the sweep has started {started} already; ask for that many or more"
-            )
-        more = ("--trials", str(trials)) if trials else ()
-        self._jobs.submit(name, "resume", name, *more)
+                422, f"--trials {more.trials}: the sweep has started {started} already; "
+                "ask for that many or more"
+            )  # fmt: skip
+        try:
+            changed(snapshot.study.space, more.settings)
+        except (UserError, SpaceError) as error:
+            raise ServiceError(422, str(error)) from None
+        trials = ("--trials", str(more.trials)) if more.trials else ()
+        again = ("--retry-failed",) if more.retry_failed else ()
+        self._jobs.submit(name, "resume", name, *trials, *again, *_set(more.settings))
 
     def stop(self, name: str, who: Person) -> Summary:
         """Asks a sweep's driver to end.
@@ -221,3 +230,7 @@ class Desk:
     def _hint(self, name: str, others: set[str]) -> str:
         near = difflib.get_close_matches(name, sorted({*self._store.names(), *others}), n=1)
         return f"; did you mean '{near[0]}'?" if near else "; GET /sweeps shows what there is"
+
+
+def _set(settings: Iterable[str]) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]

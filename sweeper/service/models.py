@@ -107,6 +107,10 @@ class More(BaseModel):
     trials: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
         default=None, description="trials asked for from now on, in all; null leaves it as it is"
     )
+    retry_failed: bool = Field(default=False, description="begin what has failed again, with the same values")
+    settings: tuple[str, ...] = Field(
+        default=(), max_length=100, description="resources, or an end of the search: resources.pack=4"
+    )
 
 
 class Checked(BaseModel):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 import pytest
 from prepared import SPACE, free_port, study
 
@@ -86,6 +87,12 @@ def driver(name: str) -> int | None:
     return None
 
 
+def resumed(name: str) -> list[str] | None:
+    """What the process that goes on with a sweep was given."""
+    given = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return next((line[5:] for line in given if line[1:5] == ["-m", "sweeper", "resume", name]), None)
+
+
 def test_one_driver_runs_and_the_next_waits_until_it_is_stopped(client: httpx.Client) -> None:
     answer = submit(client, "first")
     assert answer.status_code == 201, answer.text
@@ -144,7 +151,14 @@ def test_a_sweep_that_was_begun_elsewhere_goes_on_here(
     assert few.status_code == 422 and "has started 6 already" in few.json()["detail"]
     for wrong in ({"trials": 0}, {"trails": 9}, [], "x"):
         assert client.post("/sweeps/elsewhere/resume", json=wrong).status_code == 422
-    assert client.post("/sweeps/elsewhere/resume", json={"trials": 9}).json()["job"] == "elsewhere-1"
+    for setting, reason in (("training.lr=1", "cannot be changed"), ("resources.pack=x", "resources.pack")):
+        refused = client.post("/sweeps/elsewhere/resume", json={"settings": [setting]})
+        assert refused.status_code == 422 and reason in refused.json()["detail"]
+    more = {"trials": 9, "retry_failed": True, "settings": ["resources.cpus_per_trial=1"]}
+    assert client.post("/sweeps/elsewhere/resume", json=more).json()["job"] == "elsewhere-1"
+    wait(client, "elsewhere", lambda sweep: resumed("elsewhere") is not None)
+    asked = ["--trials", "9", "--retry-failed", "--set", "resources.cpus_per_trial=1"]
+    assert resumed("elsewhere") == asked
     client.delete("/sweeps/elsewhere")
     wait(client, "elsewhere", reaches("stopped"))
 

@@ -1,0 +1,34 @@
+"""What may be changed of a sweep that has begun."""
+
+from collections.abc import Sequence
+
+from search_spaces import Space, change_space
+from sweeper.errors import UserError
+
+_MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
+
+
+def changed(space: Space, overrides: Sequence[str]) -> Space:
+    """The space with other resources, or another end of the search.
+
+    Args:
+        space: as the sweep has it.
+        overrides: such as ``resources.cpus_per_trial=2``.
+
+    Raises:
+        UserError: another value is to be changed.
+        SpaceError: a value is none.
+    """
+    paths = paths_of(overrides)
+    fixed = [path for path in paths if path not in _MAY_CHANGE and path.partition(".")[0] != "resources"]
+    if fixed:
+        raise UserError(
+            f"--set {', '.join(fixed)}: cannot be changed in a sweep that has begun, whose trials would "
+            f"differ in more than what is searched; resources and {', '.join(_MAY_CHANGE)} can"
+        )
+    return change_space(space, overrides)
+
+
+def paths_of(overrides: Sequence[str]) -> list[str]:
+    """What the overrides change."""
+    return [override.partition("=")[0].strip() for override in overrides]
