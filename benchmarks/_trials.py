@@ -12,9 +12,10 @@ import torch
 
 from search_spaces import Space, load_space, suggest
 from sweeper.search.samplers import make_sampler
+from trainables.device import device_for
 from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
-from trainables.training import Training, best_device, measure_reference
+from trainables.training import Training, measure_reference
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]
@@ -39,7 +40,7 @@ class Bench:
         """The space at a path, with overrides as `run --set` takes them."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         space = load_space(path, overrides)
-        problem = open_problem(space.dump()).to(best_device())
+        problem = open_problem(space.dump()).to(device_for(space.resources.gpus_per_trial))
         return cls(space, replace(problem, reference=measure_reference(problem, space.dump())), pack)
 
     @property

@@ -28,8 +28,9 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces import Space, load_space
+from trainables.device import device_for
 from trainables.problem import Problem, open_problem
-from trainables.training import Training, best_device, measure_reference
+from trainables.training import Training, measure_reference
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 BUDGET = 2  # blocks, exactly
@@ -45,7 +46,7 @@ SAMPLERS = ("tpe", "random")
 def fine_tune(config: dict[str, Any], problem: Problem, space: Space) -> None:
     """One trial, in a process of its own."""
     resolved = space.with_values({f"method.{name}": value for name, value in config.items()}).dump()
-    training = Training(problem.to(best_device()), [resolved])
+    training = Training(problem.to(device_for(space.resources.gpus_per_trial)), [resolved])
     while training.epoch < training.epochs:
         metrics = training.run_epoch()[0]
         tune.report({**metrics, "excess_blocks": abs(metrics["active_blocks"] - BUDGET)})

@@ -2,7 +2,7 @@
 
 python -m benchmarks.soak --trials 300 --seed 0
 
-Real: PostgreSQL, an MLflow server, a results disk (a tmpfs of 24 MB, so root is needed), short trials that
+Real: PostgreSQL, an MLflow server, a results disk (a small tmpfs, so root is needed), short trials that
 train. Every now and then the driver is killed, the disk is full for a while, PostgreSQL or MLflow is away
 for a while, or the process of a trial is killed. At the end there must be as many trials as asked for, each
 complete and in one run of MLflow, with every epoch's metrics once.
@@ -177,10 +177,10 @@ def _kill(pid: int) -> None:
 
 
 @contextmanager
-def _disk(folder: Path) -> Iterator[None]:
-    """A file system of its own at a folder."""
+def _disk(folder: Path, trials: int) -> Iterator[None]:
+    """A file system of its own at a folder, with room for the checkpoints of so many trials."""
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={16 + trials}m", "tmpfs", str(folder)], check=True)
     try:
         yield
     finally:
@@ -219,7 +219,7 @@ def main() -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="soak-") as name, server() as postgres:
         folder = Path(name)
-        with _disk(folder / "disk"):
+        with _disk(folder / "disk", chosen.trials):
             soak = Soak(folder, postgres, chosen.trials, random.Random(chosen.seed))
             try:
                 status = soak.run(tuple(chosen.between))

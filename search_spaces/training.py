@@ -92,7 +92,10 @@ class Resources(Part):
 
     cpus_per_trial: float = Field(default=1.0, gt=0, description="processor cores of a pack of trials")
     gpus_per_trial: float = Field(
-        default=0.0, ge=0, description="GPUs of a pack of trials; a fraction shares one"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="the GPU of a pack of trials: 0 for the processor, 1, or a fraction to share one",
     )
     pack: Pack = Field(
         default="auto",

@@ -8,7 +8,7 @@ from trainables.errors import ProblemError
 from trainables.export import Given
 from trainables.measures import Metrics
 from trainables.problem import Problem
-from trainables.training import Training, best_device
+from trainables.training import Training
 
 _OWN_TEXT_TOWER = {"objective": "flyp", "head": None}
 _NO_HEAD = {"objective": "cross_entropy", "head": "fresh"}
@@ -41,7 +41,7 @@ def evaluate(problem: Problem, given: Given, training: Mapping[str, Any]) -> Met
         "method": {"name": "zero_shot", "towers": ("image", "text")},
         "training": {**training, **settings},
     }
-    measured = Training(replace(problem, backbone=given.backbone).to(best_device()), [untrained])
+    measured = Training(replace(problem, backbone=given.backbone), [untrained])
     if head:
         head.put_into(measured.learner.objective)
     metrics = {**measured.validate()[0], **measured.test()[0]}

@@ -1,7 +1,5 @@
 """Faults of the machine, told from those of a trial by the error that they raise."""
 
-import torch
-
 # What CUDA and ROCm say when a process can use its GPU no more, not even for another trial.
 _DEVICE = (
     "CUDA error",
@@ -33,13 +31,3 @@ def machine_fault(error: BaseException) -> bool:
         own = isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError)
         return not (own or (isinstance(error, TimeoutError) and error.errno is None))
     return device_fault(error) and _ASSERT not in str(error)
-
-
-def check_device(gpus: float) -> None:
-    """Checks that a trial which asks for GPUs finds one: it would train for days on a processor.
-
-    Raises:
-        RuntimeError: there is none.
-    """
-    if gpus and not torch.cuda.is_available():
-        raise RuntimeError(f"No CUDA GPUs are available: {gpus:g} asked for by resources.gpus_per_trial")

@@ -13,14 +13,15 @@ from ray import tune
 
 from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
+from trainables.device import device_for
 from trainables.errors import ProblemError
-from trainables.faults import check_device, device_fault, machine_fault
+from trainables.faults import device_fault, machine_fault
 from trainables.measures import Metrics
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.prefix import Prefix
 from trainables.problem import Problem
 from trainables.time_limit import TimeLimit
-from trainables.training import Training, best_device
+from trainables.training import Training
 from trainables.wise_ft import wise_ft_curves
 
 
@@ -47,8 +48,8 @@ class FineTune(tune.Trainable):
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
         """Called once an actor: the problem comes from the object store."""
         keep_freed_memory()
-        check_device(json.loads(config["members"][0]["space"])["resources"]["gpus_per_trial"])
-        self.problem = replace(problem, reference=reference).to(best_device())
+        device = device_for(json.loads(config["members"][0]["space"])["resources"]["gpus_per_trial"])
+        self.problem = replace(problem, reference=reference).to(device)
         self.reset_config(config)
         self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
         # What is here now stays. To look through it for garbage after every pack takes as long as ten steps.

@@ -28,11 +28,6 @@ def learning_rate_share(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def best_device() -> str:
-    """A GPU where this process may use one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 class Training:
     """K trials that share a backbone, a batch size and a schedule; all else is their own.
 
@@ -173,7 +168,7 @@ def measure_reference(problem: Problem, space: Space) -> Metrics:
         "method": {"name": "zero_shot"},
         "training": {**space["training"], "objective": "cross_entropy", "head": None},
     }
-    training = Training(problem.to(best_device()), [untouched])
+    training = Training(problem, [untouched])
     metrics = {**training.validate()[0], **training.test()[0]}
     if problem.prompts is None:
         metrics = {name: value for name, value in metrics.items() if "probe" in name or "retained" in name}

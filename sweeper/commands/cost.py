@@ -5,7 +5,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from search_spaces import Space, trials_of
+from trainables.device import device_for
 from trainables.problem import Problem
 from trainables.training import Training
 
@@ -27,8 +30,10 @@ class Cost:
 
 
 def estimate(problem: Problem, space: Space) -> Cost:
-    """Times some training steps and one validation, and multiplies."""
-    training = Training(problem, [space.dump()])
+    """Times some training steps and one validation, and multiplies: as a trial here, by its threads."""
+    torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
+    gpus = space.resources.gpus_per_trial if torch.cuda.is_available() else 0
+    training = Training(problem.to(device_for(gpus)), [space.dump()])
     training.run_batches(1)
     steps = min(_STEPS, training.batches)
     step = _seconds(lambda: training.run_batches(steps)) / steps

@@ -10,7 +10,9 @@ from rich.text import Text
 
 from search_spaces import Space
 from sweeper.driver.reference import known_reference
+from sweeper.errors import UserError
 from sweeper.report.words import figure
+from trainables.device import device_for
 from trainables.evaluate import evaluate
 from trainables.export import load_given
 from trainables.problem import open_problem
@@ -28,11 +30,20 @@ def evaluation_table(path: Path, space: Space) -> Table:
     """The model at a path before and after its training, on validation and test splits.
 
     Raises:
+        UserError: the space asks for a GPU, and there is none.
         ProblemError: the space's model or data cannot be had, or what is at the path does not fit them.
     """
     resolved = space.dump()
+    try:
+        device = device_for(space.resources.gpus_per_trial)
+    except RuntimeError:
+        raise UserError(
+            "resources.gpus_per_trial: there is no GPU here; measure on the processor by "
+            "`--set resources.gpus_per_trial=0`"
+        ) from None
     problem = open_problem(resolved)
     given = load_given(path, problem.backbone, resolved["model"])
+    problem, given = problem.to(device), replace(given, backbone=given.backbone.to(device))
     before = known_reference(problem, space, lambda: measure_reference(problem, resolved))
     after = evaluate(replace(problem, reference=before), given, resolved["training"])
     shifts = [f"ood/{name}" for name in problem.ood]

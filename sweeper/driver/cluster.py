@@ -126,12 +126,15 @@ def wait_for_room(space: Space, where: str, say: Callable[[str], None]) -> None:
     Args:
         space: says what a trial asks for.
         where: the address of the cluster.
-        say: told what is waited for on a cluster that was joined: it may yet grow, from no node at all.
+        say: told what is waited for on a cluster that was joined: it may yet grow, from no node at all; and
+            of GPUs that no trial will use.
 
     Raises:
         UserError: none has here, where no node comes.
     """
     if slots(space):
+        if not space.resources.gpus_per_trial and any(node["Resources"].get("GPU") for node in _nodes()):
+            say("resources.gpus_per_trial is 0, so trials train on processors, though there are GPUs")
         return
     lacking = _lacking(space)
     if where == LOCAL:

@@ -3,9 +3,10 @@
 import time
 
 from search_spaces import Space, trials_of
+from trainables.device import device_for
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.problem import Problem
-from trainables.training import Training, best_device
+from trainables.training import Training
 
 _SIZES = (1, 2, 4, 8, 16, 32)
 _STEPS = 3
@@ -31,7 +32,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return space.resources.pack
     keep_freed_memory()  # as in the processes of the trials
     try:
-        return _fastest(problem.to(best_device()), space, at_once)
+        return _fastest(problem.to(device_for(space.resources.gpus_per_trial)), space, at_once)
     finally:
         return_freed_memory()
 

@@ -41,7 +41,9 @@ from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
 from trainables import checkpoint
+from trainables.device import device_for
 from trainables.fine_tune import FineTune
+from trainables.measures import Metrics
 from trainables.problem import Problem, open_problem
 from trainables.training import measure_reference
 
@@ -96,7 +98,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         with cluster(around.cluster):
             wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
-            reference, pack = _measure(problem, space, _packs(space), here=around.cluster == LOCAL)
+            reference, pack = _measure(problem, space, around.cluster)
             study = SweepStudy.create(
                 space, blocks, reference, pack, storage, results, folder.study, folder.id
             )
@@ -199,20 +201,27 @@ def _packs(space: Space) -> int:
     return max(1, min(slots(space), space.resources.max_parallel or sys.maxsize))
 
 
-def _measure(problem: Problem, space: Space, at_once: int, here: bool) -> tuple[Mapping[str, float], int]:
-    """The pre-trained model's metrics and the pack size, measured where the trials will run."""
-    if here:
-        torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
-        reference = known_reference(problem, space, lambda: measure_reference(problem, space.dump()))
+def _measure(problem: Problem, space: Space, where: str) -> tuple[Mapping[str, float], int]:
+    """The pre-trained model's metrics and the pack size, measured where the trials will run.
+
+    A process that has used a GPU holds some of its memory until it ends, so the driver does not use any.
+    """
+    own, at_once = space.resources, _packs(space)
+    if where == LOCAL and not own.gpus_per_trial:
+        torch.set_num_threads(max(1, int(own.cpus_per_trial)))
+        reference = known_reference(problem, space, lambda: _reference(problem, space))
         return reference, choose_pack(problem, space, at_once)
-    own = space.resources
     options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
     shared = ray.put(problem)
-    measure = ray.remote(**options)(measure_reference)
+    measure = ray.remote(**options)(_reference)
     choose = ray.remote(**options)(choose_pack)
     pack = choose.remote(shared, space, at_once)
-    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space.dump())))
+    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space)))
     return reference, ray.get(pack)
+
+
+def _reference(problem: Problem, space: Space) -> Metrics:
+    return measure_reference(problem.to(device_for(space.resources.gpus_per_trial)), space.dump())
 
 
 def _run(

@@ -19,10 +19,10 @@ from made_up_probe import MadeUpProbe
 from search_spaces.training import Resources
 from trainables import Problem, Training, checkpoint
 from trainables.data import ImageSet
+from trainables.device import device_for
 from trainables.encoder import Encoder
 from trainables.fine_tune import FineTune
 from trainables.measures import Split
-from trainables.training import best_device
 
 MakeSpace = Callable[..., dict[str, Any]]
 Member = dict[str, Any]
@@ -31,7 +31,7 @@ Member = dict[str, Any]
 @pytest.fixture
 def problem(problem: Problem) -> Problem:
     """Where the trainable itself puts it, so that numbers can be compared to the bit."""
-    return problem.to(best_device())
+    return problem.to("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +72,18 @@ def run(trainable: FineTune) -> list[dict[str, Any]]:
 
 def untimed(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name != "seconds"}
+
+
+def test_a_trial_trains_on_what_it_asks_for(
+    problem: Problem, make_member: MakeMember, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as where Ray hides no GPU
+    trained = fine_tune(problem, [make_member("a", "zero_shot")])
+    assert {images.device.type for images in trained.problem.backbone.parameters()} == {"cpu"}
+    monkeypatch.undo()
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match=r"0.5 asked for by resources\.gpus"):
+            device_for(0.5)
 
 
 def test_every_epoch_is_reported_and_the_last_with_test_metrics(

@@ -79,6 +79,11 @@ def test_a_node_that_is_still_to_come_is_waited_for() -> None:
         made.add_node(num_cpus=1, resources={"fast": 1})
         waiting.join(timeout=60)
         assert said[1:] == ["a node is there"]
+        made.add_node(num_cpus=1, num_gpus=1)
+        wait_for_room(space, made.address, said.append)
+        assert said[2:] == [
+            "resources.gpus_per_trial is 0, so trials train on processors, though there are GPUs"
+        ]
     finally:
         ray.shutdown()
         made.shutdown()
