@@ -107,7 +107,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
     from sweeper.commands.subsets import subsets
-    from sweeper.driver.fit import check_budget, check_fit, check_names
+    from sweeper.driver.fit import check_budget, check_fit, makes_prompts
     from sweeper.driver.progress import duration
     from sweeper.report import words
     from trainables import open_problem
@@ -126,8 +126,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         f"mode: {words.mode(loaded.budget.mode, budget)}",
     )
     try:
-        problem = open_problem(_without_downloads(resolved))
-        check_names(loaded, problem)
+        problem = open_problem(_without_downloads(resolved), makes_prompts(loaded))
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 
 
 class ProblemError(Exception):
@@ -40,3 +41,13 @@ def together(errors: list[ProblemError]) -> ProblemError:
 def warn(sentence: str) -> None:
     """Tell a person once what is done with data in a way that their owner may not expect."""
     print(f"warning: {sentence}", file=sys.stderr)
+
+
+def unfetched(file: Path | str) -> str:
+    """What to add to a message on a file that is only Git LFS's note of it; nothing on any other."""
+    try:
+        with Path(file).open("rb") as opened:
+            is_pointer = opened.read(40).startswith(b"version https://git-lfs")
+    except OSError:
+        return ""
+    return ": it is Git LFS's pointer to it; `git lfs pull` fetches the file itself" if is_pointer else ""

@@ -1,7 +1,7 @@
 """What all trials of a sweep share: the frozen backbone and the data."""
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors, open_backbone
-from trainables.data import ImageSet, Task, is_named, load_task
+from trainables.data import ImageSet, Task, is_named, load_task, refuse_unnamed
 from trainables.data.matching import places_in_task
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
@@ -56,8 +56,11 @@ class Problem:
         )
 
 
-def open_problem(space: Mapping[str, Any]) -> Problem:
+def open_problem(space: Mapping[str, Any], prompted: bool = False) -> Problem:
     """Loads the model and the data of a resolved space (the ``model`` and ``data`` sections).
+
+    Args:
+        prompted: whether prompts will be made of the task's classes, where the model reads text.
 
     Raises:
         ProblemError: whatever cannot be had or does not fit, a line each. It is a `MissingError` if nothing
@@ -73,6 +76,8 @@ def open_problem(space: Mapping[str, Any]) -> Problem:
         raise together(opening.errors)
     model = backbone
     task = opening.part("data.id", lambda: load_task(data["id"], model.preprocessing))
+    if task is not None and prompted and model.reads_text:
+        opening.part("data.id", partial(_check_names, data["id"], task.classes))
     ood = [
         opening.part(f"data.ood.{place}", partial(_shifted, source, model, task))
         for place, source in enumerate(data["ood"])
@@ -109,6 +114,15 @@ class _Opening:
             if str(error) not in map(str, self.errors):
                 self.errors.append(error)
             return None
+
+
+def _check_names(source: Mapping[str, Any], classes: Sequence[str]) -> None:
+    try:
+        refuse_unnamed(source, classes)
+    except ProblemError as error:
+        raise ProblemError(
+            f"{error}; or take training.head: fresh, and neither zero_shot nor flyp"
+        ) from error
 
 
 def _shifted(source: Mapping[str, Any], backbone: Backbone, task: Task | None) -> ImageSet:

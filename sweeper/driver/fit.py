@@ -4,9 +4,7 @@ from itertools import product
 
 from search_spaces import Gated, Space
 from sweeper.errors import UserError
-from trainables import Problem, ProblemError
 from trainables.backbones import Backbone
-from trainables.data import refuse_unnamed
 from trainables.errors import at
 from trainables.methods import candidate_blocks, check_settings
 
@@ -31,27 +29,14 @@ def check_fit(space: Space, backbone: Backbone) -> tuple[str, ...]:
     return blocks
 
 
-def check_names(space: Space, problem: Problem) -> None:
-    """The task's classes have names, if any run makes prompts of them.
-
-    Raises:
-        ProblemError: they are numbers or ids.
-    """
-    if problem.prompts is not None or not problem.backbone.reads_text:
-        return
+def makes_prompts(space: Space) -> bool:
+    """Whether any run makes prompts of the task's classes, if the model reads text."""
     searched = {path: space.search.parameters[path] for path in _HEADS if path in space.search.parameters}
     ends = product(*(domain.ends() for domain in searched.values()))
     chosen = [dict(zip(searched, (value for _, value in each), strict=True)) for each in ends]
     runs = [space.with_values(values) for values in chosen]
     runs += [space.for_baseline(run.label) for run in space.baseline_runs]
-    if any(_makes_prompts(run) for run in runs):
-        try:
-            with at("data.id"):
-                refuse_unnamed(space.data.id.dump(), problem.task.classes)
-        except ProblemError as error:
-            raise ProblemError(
-                f"{error}; or take training.head: fresh, and neither zero_shot nor flyp"
-            ) from error
+    return any(_makes_prompts(run) for run in runs)
 
 
 def _makes_prompts(space: Space) -> bool:

@@ -2,10 +2,9 @@
 
 import argparse
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -15,21 +14,26 @@ from timm.models import clean_state_dict
 from torch import Tensor
 
 from trainables.backbones.backbone import reason
-from trainables.errors import MissingError, ProblemError
+from trainables.errors import MissingError, ProblemError, unfetched
 
 # Where training scripts keep the weights, in timm's order: averaged ones are what their authors report.
 _WRAPPED = ("state_dict_ema", "model_ema", "state_dict", "model")
+# What wrappers put before the names of a model's weights: DDP, torch.compile, attributes of other modules.
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+_ARCHIVES = (".npz", ".npy")
 _MOST_KEYS = 6
 
-# The function by which numpy's numbers are pickled has no public name.
-_scalar: Any = np.float64(0).__reduce__()[0]
+# The functions by which numpy's numbers and arrays are pickled have no public name.
+_numpys: list[Any] = [np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]]
 # What training scripts save beside the weights, and runs nothing when it is read.
 _HARMLESS: list[Any] = [
     argparse.Namespace,
-    _scalar,
-    (_scalar, "numpy.core.multiarray.scalar"),
+    *((made, f"numpy.{core}.multiarray.{made.__name__}") for made in _numpys for core in ("core", "_core")),
+    np.ndarray,
     np.dtype,
     *(getattr(np.dtypes, name) for name in np.dtypes.__all__),
+    *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    *((PureWindowsPath, f"{module}.WindowsPath") for module in ("pathlib", "pathlib._local")),
 ]
 
 
@@ -58,6 +62,8 @@ class WeightsFile:
         """
         if not Path(self.path).is_file():
             raise MissingError(f"{self.setting}: there is no file '{self.path}'")
+        if pointer := unfetched(self.path):
+            raise self.refusal(f"'{self.path}' cannot be read as a checkpoint{pointer}")
         if _is_torch_script(self.path):
             raise self.refusal(
                 f"'{self.path}' is a TorchScript archive, as OpenAI publishes CLIP: a program, which is "
@@ -66,12 +72,17 @@ class WeightsFile:
                 f"'{self.path}', map_location='cpu').state_dict(), 'weights.pt')"
             )
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is of NumPy, as JAX's models are published; their library alone can translate it."""
+        return self.path.endswith(_ARCHIVES)
+
     def state(self) -> dict[str, Tensor]:
         """The weights by name, without the prefixes of wrappers.
 
         Raises:
             MissingError: there is no such file.
-            ProblemError: it cannot be read, or holds something else.
+            ProblemError: it cannot be read, or holds something else, or weights of a type that is not used.
         """
         self.check()
         try:
@@ -79,17 +90,25 @@ class WeightsFile:
         except Exception as error:
             # Its reader can be broken in any way.
             raise self._unreadable(error) from error
-        state = content
-        for key in _WRAPPED:
-            if isinstance(content, dict) and isinstance(content.get(key), Mapping):
-                state = content[key]
-                break
-        if not isinstance(state, Mapping) or not any(isinstance(value, Tensor) for value in state.values()):
+        state = _unwrapped(content)
+        if not _has_tensors(state):
             raise self.refusal(
                 f"'{self.path}' cannot be used as a checkpoint: {_described(content, self.path)}"
             )
-        plain: dict[str, Tensor] = clean_state_dict(dict(state))
+        plain: dict[str, Tensor] = clean_state_dict({str(key): value for key, value in state.items()})
+        plain = _without_prefix(plain)
+        self._check_types(plain)
         return plain
+
+    def _check_types(self, state: Mapping[str, Any]) -> None:
+        for key, weight in state.items():
+            if not isinstance(weight, Tensor) or weight.dim() < 2 or not key.endswith("weight"):
+                continue
+            if not weight.dtype.is_floating_point or weight.dtype.itemsize < 2:
+                raise self.refusal(
+                    f"'{self.path}' is quantised: its {key} is {str(weight.dtype).removeprefix('torch.')}, "
+                    "which is no weight without its scale; give the file of 16 or 32 bits that it was made of"
+                )
 
     def check_fits(self, state: Mapping[str, Tensor], ours: Mapping[str, Tensor], name: str) -> None:
         """Whether a state, which has been read, is one of an architecture.
@@ -103,7 +122,7 @@ class WeightsFile:
     def _content(self) -> Any:
         if self.path.endswith(".safetensors"):
             return load_file(self.path)
-        with harmless_globals():
+        with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(self.path, map_location="cpu", weights_only=True)
 
     def _unreadable(self, error: Exception) -> ProblemError:
@@ -125,7 +144,9 @@ def misfit(theirs: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> str | No
     """What keeps weights from being those of an architecture, in short; None where nothing does."""
     missing, extra = sorted(ours.keys() - theirs.keys()), sorted(theirs.keys() - ours.keys())
     if missing:
-        return f"it lacks {_some(missing)}"
+        under = next((key.removesuffix(missing[0]) for key in extra if key.endswith(f".{missing[0]}")), None)
+        hint = f" (it has such under '{under}': save those to a file, without this prefix)" if under else ""
+        return f"it lacks {_some(missing)}{hint}"
     if extra:
         return f"it has {_some(extra)}, which the model has not"
     for key, tensor in ours.items():
@@ -141,11 +162,25 @@ def _some(names: Sequence[str]) -> str:
     return f"{names[0]}{rest}"
 
 
-@contextmanager
-def harmless_globals() -> Iterator[None]:
-    """While it lasts, `torch.load` also reads settings and numbers that scripts save beside the weights."""
-    with torch.serialization.safe_globals(_HARMLESS):
-        yield
+def _unwrapped(content: Any) -> Any:
+    """The weights within what a training script saves: under a name that is known, or under the only one."""
+    if not isinstance(content, Mapping):
+        return content
+    states = [key for key, value in content.items() if _has_tensors(value)]
+    known = [key for key in _WRAPPED if key in states]
+    return content[(known or states)[0]] if known or len(states) == 1 else content
+
+
+def _without_prefix(state: dict[str, Any]) -> dict[str, Any]:
+    """The weights under a wrapper's prefix, without it and what lies beside it, such as heads and losses."""
+    while len(found := [each for each in _PREFIXES if any(key.startswith(each) for key in state)]) == 1:
+        (prefix,) = found
+        state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    return state
+
+
+def _has_tensors(state: object) -> bool:
+    return isinstance(state, Mapping) and any(isinstance(value, Tensor) for value in state.values())
 
 
 def _is_torch_script(path: str) -> bool:
@@ -161,17 +196,12 @@ def _described(content: object, path: str) -> str:
         return f"it holds {type(content).__name__}, not weights by name"
     keys = [str(key) for key in content]
     some = ", ".join(keys[:_MOST_KEYS]) + (", ..." if len(keys) > _MOST_KEYS else "")
-    states = [key for key in keys if isinstance(content[key], Mapping) and any(_tensors(content[key]))]
+    states = [str(key) for key, value in content.items() if _has_tensors(value)]
     if not states:
         return f"it holds {some or 'nothing'}, and no weights"
     best = "teacher" if "teacher" in states else states[0]
     # DINO's training files have the backbone under a prefix, beside a head of its own.
     return (
         f"it holds {some}, not the weights of one model; write those that you mean to a file of their own, "
-        "such as torch.save({k.removeprefix('module.').removeprefix('backbone.'): v for k, v in "
-        f"torch.load('{path}', weights_only=False)['{best}'].items() if 'head.' not in k}}, '{best}.pth')"
+        f"such as torch.save(torch.load('{path}', weights_only=False)['{best}'], '{best}.pth')"
     )
-
-
-def _tensors(state: Mapping[Any, Any]) -> Iterator[bool]:
-    return (isinstance(value, Tensor) for value in state.values())

@@ -7,16 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import open_clip
+import torch
 from open_clip.convert import convert_state_dict
-from open_clip.factory import load_checkpoint, load_state_dict
-from open_clip.model import set_model_preprocess_cfg
+from open_clip.factory import load_checkpoint
+from open_clip.model import (
+    convert_to_custom_text_state_dict,
+    resize_pos_embed,
+    resize_text_pos_embed,
+    set_model_preprocess_cfg,
+)
 from open_clip.pretrained import download_pretrained_from_hf
 from open_clip.tokenizer import SimpleTokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.backbones import tiny_clip
 from trainables.backbones.backbone import quietly, reason
-from trainables.backbones.checkpoints import WeightsFile, harmless_globals, misfit
+from trainables.backbones.checkpoints import WeightsFile
 from trainables.backbones.clip import ClipBackbone, Tokenizer
 from trainables.errors import MissingError, ProblemError
 
@@ -79,8 +85,8 @@ def _config(name: str) -> dict[str, Any]:
         ProblemError: there is none of that name, or it is no CLIP with a vision transformer.
         MissingError: it is not here and cannot be fetched.
     """
+    folder = Path(name.removeprefix(_FOLDER))
     if name.startswith(_FOLDER):
-        folder = Path(name.removeprefix(_FOLDER))
         if not (folder / "open_clip_config.json").is_file():
             raise MissingError(f"name: there is no open_clip_config.json in {folder}")
     elif not name.startswith(_HUB) and name not in open_clip.list_models():
@@ -90,6 +96,10 @@ def _config(name: str) -> dict[str, Any]:
     try:
         with quietly():
             config: dict[str, Any] = open_clip.get_model_config(name)
+        text = config["text_cfg"]
+        # In a folder, a text tower may be named by where it lies there, as our exports have it.
+        if name.startswith(_FOLDER) and "hf_model_name" in text and (folder / text["hf_model_name"]).is_dir():
+            text |= {"hf_model_name": str(folder / text["hf_model_name"]), "hf_model_pretrained": False}
         convolutional = not isinstance(config["vision_cfg"].get("layers", 0), int)
     except Exception as error:
         if name.startswith(_HUB):
@@ -170,6 +180,7 @@ def _built(name: str, config: Mapping[str, Any], view: Mapping[str, Any], img_si
             return open_clip.create_model(
                 name,
                 load_weights=False,
+                text_cfg=config["text_cfg"],
                 pretrained_text=False,
                 force_image_size=None if _has_timm_trunk(config) else img_size,
                 force_preprocess_cfg={key: view[key] for key in VIEW if key in view},
@@ -241,40 +252,51 @@ def _place(name: str, pretrained: str) -> str:
     return path
 
 
-def _load(model: nn.Module, name: str, file: WeightsFile, img_size: int | None) -> None:
+def _load(model: Any, name: str, file: WeightsFile, img_size: int | None) -> None:
     file.check()
-    if img_size is None:
-        _check_size(model, name, file)
+    state = {} if file.is_archive else file.state()
     try:
-        with harmless_globals():
-            load_checkpoint(model, file.path)
+        with quietly():
+            if file.is_archive:
+                load_checkpoint(model, file.path)
+                return
+            state = _translated(model, state)
+            if img_size is None:
+                _check_size(model, name, file, state)
+            resize_pos_embed(state, model)
+            resize_text_pos_embed(state, model)
+    except ProblemError:
+        raise
     except Exception as error:
-        raise _misfit(model, name, file, error) from error
+        if state:
+            file.check_fits(state, model.state_dict(), name)
+        raise file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}") from error
+    file.check_fits(state, model.state_dict(), name)
+    model.load_state_dict(state)
 
 
-def _check_size(model: nn.Module, name: str, file: WeightsFile) -> None:
+def _translated(model: Any, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as today's open_clip names and shapes them: what its `load_checkpoint` does with a file's."""
+    state = convert_state_dict(model, state)
+    if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    for name in ("logit_scale", "logit_bias"):
+        ours = getattr(model, name, None)
+        if name in state and ours is not None:
+            state[name] = state[name].reshape(ours.shape)
+    if "logit_scale" in state and getattr(model, "logit_bias", None) is not None:
+        state.setdefault("logit_bias", torch.zeros_like(state["logit_scale"]))
+    # Older releases of transformers saved what newer ones count.
+    state.pop("text.transformer.embeddings.position_ids", None)
+    return state
+
+
+def _check_size(model: nn.Module, name: str, file: WeightsFile, state: Mapping[str, Tensor]) -> None:
     """Whether the weights are for pictures of the model's size: open_clip resamples without a word."""
     key = "visual.positional_embedding"
-    ours = model.state_dict()
-    if key not in ours or file.path.endswith((".npz", ".npy")):
-        return
-    theirs = file.state().get(key)
-    if theirs is not None and theirs.shape != ours[key].shape:
+    ours, theirs = model.state_dict().get(key), state.get(key)
+    if ours is not None and theirs is not None and theirs.shape != ours.shape:
         raise file.refusal(
             f"the checkpoint is not one of {name}: its {key} is {list(theirs.shape)}, the model's "
-            f"{list(ours[key].shape)}; if it was trained on pictures of another size, give model.img_size"
+            f"{list(ours.shape)}; if it was trained on pictures of another size, give model.img_size"
         )
-
-
-def _misfit(model: nn.Module, name: str, file: WeightsFile, error: Exception) -> ProblemError:
-    """What is wrong with a checkpoint that did not load, in one line."""
-    file.state()
-    try:
-        with harmless_globals():
-            theirs = convert_state_dict(model, load_state_dict(file.path))
-        text = misfit(theirs, model.state_dict())
-    except Exception as unreadable:
-        return file.refusal(f"'{file.path}' cannot be read as a checkpoint: {reason(unreadable)}")
-    if text:
-        return file.refusal(f"the checkpoint is not one of {name}: {text}")
-    return file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}")

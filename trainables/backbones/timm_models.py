@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import timm
+import torch
 from timm.data import resolve_data_config
 from timm.models import get_pretrained_cfg
 from torch import Tensor
@@ -145,11 +147,12 @@ def _with(options: dict[str, Any]) -> str:
 
 def _fetched(name: str, options: dict[str, Any]) -> Any:
     """The model with the weights that timm has for it."""
-    _built(name, options)
     try:
         with quietly():
             return timm.create_model(name, pretrained=True, **options)
     except Exception as error:
+        # What cannot even be built is told as that.
+        _built(name, options)
         if name.startswith("local-dir:"):
             raise ProblemError(f"name: {name} does not load: {reason(error)}") from error
         raise MissingError(
@@ -163,6 +166,10 @@ def _from_file(name: str, file: WeightsFile, options: dict[str, Any]) -> Any:
 
     Its classifier is the file's: one for other classes than the tag's, or none.
     """
+    if file.is_archive and name != tiny_dino.NAME:
+        return _from_archive(name, file, options)
+    if file.is_archive and name != tiny_dino.NAME:
+        return _from_archive(name, file, options)
     state = file.state()
     vit = _built(name, options)
     _check_size(name, file, state, vit, options)
@@ -172,10 +179,39 @@ def _from_file(name: str, file: WeightsFile, options: dict[str, Any]) -> Any:
             return vit
         head = state.get(f"{_classifier(vit)}.weight")
         # A file with other names than timm's may have the tag's classifier, or none.
-        return _translated(name, state, [0, vit.num_classes] if head is None else [len(head)], options)
+        counts = [0, vit.num_classes] if head is None else [len(head)]
+        return _translated(name, state, counts, options)
     except Exception as error:
         file.check_fits(state, vit.state_dict(), name)
         raise file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}") from error
+
+
+def _from_archive(name: str, file: WeightsFile, options: dict[str, Any]) -> Any:
+    """The model with the weights of a JAX model, as timm itself translates them."""
+    file.check()
+    try:
+        with np.load(file.path) as arrays:
+            found = {key.removeprefix("opt/target/").removeprefix("params/"): arrays[key] for key in arrays}
+        classes = len(found.get("head/bias", ()))
+        vit = _built(name, {**options, "num_classes": classes})
+        positions = found.get("pos_embedding", found.get("Transformer/posembed_input/pos_embedding"))
+        patches = torch.from_numpy(found["embedding/kernel"].transpose(3, 2, 0, 1))
+        sizes = {"patch_embed.proj.weight": patches, "pos_embed": torch.from_numpy(positions)}
+        _check_size(name, file, sizes, vit, options)
+        with torch.no_grad():
+            for parameter in vit.parameters():
+                parameter.fill_(torch.nan)
+        vit.load_pretrained(file.path)
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise file.refusal(f"'{file.path}' does not load as {name}: {reason(error)}") from error
+    # timm says nothing of weights that it has not found in the file, nor of further layers there.
+    if lacking := [key for key, parameter in vit.named_parameters() if parameter.isnan().any()]:
+        raise file.refusal(f"the checkpoint is not one of {name}: it lacks {lacking[0]}")
+    if f"Transformer/encoderblock_{len(vit.blocks)}/LayerNorm_0/bias" in found:
+        raise file.refusal(f"the checkpoint is not one of {name}: it has more layers than {len(vit.blocks)}")
+    return vit
 
 
 def _translated(name: str, state: dict[str, Tensor], counts: Sequence[int], options: dict[str, Any]) -> Any:

@@ -7,10 +7,20 @@ from PIL import Image
 
 from trainables.errors import ProblemError
 
-INKLESS = "inkless"
-"""Where `as_rgb` writes the name of a picture that shows nothing without its alpha channel."""
+ODD = "odd"
+"""Where `as_rgb` writes of a picture what its owner may not expect: `INKLESS` or `DARK`, and its name."""
+
+INKLESS = (
+    "are drawn in their alpha channel over one colour, and a model reads red, green and blue alone; put them "
+    "on a background"
+)
+DARK = (
+    "use a sixteenth of their 16 bits or less, and are nearly black as white is 65535; if their values are "
+    "of 8 or 12 bits, save them with 8 bits a channel"
+)
 
 _FAINT = 8  # levels of 255
+_TWELVE_BITS = 4095
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:
@@ -22,16 +32,20 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     Raises:
         ProblemError: the range of such values is not known.
     """
+    name = "/".join(Path(getattr(picture, "filename", "")).parts[-2:]) or "one"
     if picture.mode.startswith("I") or picture.mode == "F":
-        return _scaled(picture).convert("RGB")
+        rgb, largest = _scaled(picture)
+        if 1 < largest <= _TWELVE_BITS:
+            rgb.info[ODD] = DARK, f"{name} (its largest value is {largest:g})"
+        return rgb
     rgb = picture.convert("RGB")
     if _hides_ink(picture):
-        rgb.info[INKLESS] = "/".join(Path(getattr(picture, "filename", "")).parts[-2:])
+        rgb.info[ODD] = INKLESS, name
     return rgb
 
 
-def _scaled(picture: Image.Image) -> Image.Image:
-    """Eight bits of grey from more."""
+def _scaled(picture: Image.Image) -> tuple[Image.Image, float]:
+    """Eight bits of grey from more, and the largest value before."""
     values = np.asarray(picture).astype(np.float64)
     low, high = float(values.min()), float(values.max())
     largest = 1 if picture.mode == "F" else 65535
@@ -42,7 +56,7 @@ def _scaled(picture: Image.Image) -> Image.Image:
             f"its values are from {low:g} to {high:g}, a range that is not known (expects 0 to {largest} of "
             f"a picture of mode {picture.mode}); save it with 8 bits a channel"
         )
-    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8))
+    return Image.fromarray(np.rint(values * (255 / largest)).astype(np.uint8)).convert("RGB"), high
 
 
 def _hides_ink(picture: Image.Image) -> bool:

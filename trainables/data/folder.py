@@ -94,7 +94,10 @@ def _split_folders(path: str) -> dict[str, Path]:
                 f"path: {folder} and {others[0]} could both be {own}; rename the one that is not meant"
             )
     if marked and not found:
-        raise MissingError(f"path: no such folder: {str(whole).replace('{split}', 'train')}")
+        above = next(folder for folder in whole.parents if "{split}" not in str(folder))
+        there = _some([folder.name for folder in subfolders(above)]) if above.is_dir() else ""
+        hint = f"; the folders in {above} are {there}" if there else ""
+        raise MissingError(f"path: no such folder: {str(whole).replace('{split}', 'train')}{hint}")
     splits = {own: folders[0] for own, folders in found.items()}
     if splits and not marked:
         _look_beside(whole, splits)

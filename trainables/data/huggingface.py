@@ -61,7 +61,8 @@ class HuggingFacePictures:
             table = _encoded(self.place, self.split, self.column)
         try:
             found = table[item][self.column]
-            return upright(found["path"] if found["bytes"] is None else BytesIO(found["bytes"]))
+            file = found["path"] if found["bytes"] is None else BytesIO(found["bytes"])
+            return upright(file, found["path"] or f"picture {item}")
         # PIL's decoders raise what they like at a damaged file.
         except Exception as error:
             raise ProblemError(

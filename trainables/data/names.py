@@ -15,8 +15,10 @@ from trainables.written import expanded
 USUAL_TEMPLATES = ("a photo of a {}.",)
 
 _WNID = re.compile(r"n\d{8}")
+# Numbers, class_3, s1, cat_001, hashes; but A320, C-130, 747-400, type 2 are names.
 _ID = re.compile(
-    r"(?:n|c|id|cls|class|label|category)?[ _-]*[-+]?\d+(?:[.,]\d+)?|(?=.*\d)[0-9a-f]{8,}", re.IGNORECASE
+    r"(?:#|(?i:id|cls|class|label|category)|[a-z]{1,2})?[ _-]*[-+]?\d+(?:[.,]\d+)?"
+    r"|.*[^\W\d][ _-]+0\d+|(?=.*\d)(?i:[0-9a-f]{8,})"
 )
 _CAMEL = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 _COUNTED = re.compile(r"(?:\d+|n\d{8})[-. ]+(?=[^\W\d])")

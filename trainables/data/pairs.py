@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.data.images import ImageSet
 from trainables.data.listing import is_writable
-from trainables.data.pictures import AsWritten, Listed, file_pictures, warn_of_inkless
+from trainables.data.pictures import AsWritten, Listed, file_pictures, warn_of_odd
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import WHOLE, limited, parts, refuse_empty, rows_of
@@ -70,7 +70,7 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
     file = Path(expanded(source["path"], "path")).absolute()
     captions = _read(file)
     pictures = list(captions)
-    inkless: list[str] = []
+    odd: list[tuple[str, str]] = []
     alike = np.zeros(len(pictures), dtype=np.int64)  # pictures here have no classes
     takes = parts(WHOLE, source["split"] or _SHARES, whole_test=False)
 
@@ -80,7 +80,7 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         rows = rows[limited(alike[rows], source["limit"], source["seed"])]
         files = [pictures[row] for row in rows]
         found = AsWritten(file_pictures(file.parent, files), Spelling.of(source))
-        images = Listed(found, np.arange(len(rows))).read(preprocessing, inkless)
+        images = Listed(found, np.arange(len(rows))).read(preprocessing, odd)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
             shifted(images, source["shift"], source["severity"]),
@@ -89,7 +89,7 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         )
 
     splits = PairSplits(read("val"), read("test"))
-    warn_of_inkless(inkless, source["path"])
+    warn_of_odd(odd, source["path"])
     return splits
 
 

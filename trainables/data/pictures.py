@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from trainables.data.colors import INKLESS, as_rgb
+from trainables.data.colors import ODD, as_rgb
 from trainables.data.images import ImageSet
 from trainables.data.preprocessing import Preprocessing
-from trainables.errors import ProblemError, warn
+from trainables.errors import ProblemError, unfetched, warn
 from trainables.written import Spelling
 
 LARGEST_IN_MEMORY = 2 * 1024**3
@@ -51,9 +51,11 @@ class Pictures(Protocol):
         """The pictures of these rows."""
 
 
-def upright(file: Path | str | BinaryIO) -> Image.Image:
-    """Open a picture as RGB, turned upright as its EXIF orientation says."""
+def upright(file: Path | str | BinaryIO, name: str | None = None) -> Image.Image:
+    """Open a picture as RGB, turned upright as its EXIF orientation says; the name is for messages."""
     with Image.open(file) as picture:
+        if name is not None:
+            picture.filename = name
         rgb = as_rgb(picture)
         turn = _TURNS.get(_orientation(picture))
         return rgb if turn is None else rgb.transpose(turn)
@@ -86,7 +88,7 @@ class FilePictures:
             return upright(file)
         # PIL's decoders raise what they like at a damaged file, SyntaxError and struct.error among it.
         except Exception as error:
-            reason = str(error).replace(f" {str(file)!r}", "")
+            reason = str(error).replace(f" {str(file)!r}", "") + unfetched(file)
             raise ProblemError(
                 f"path: {file} cannot be read as a picture: {reason}; replace it, or move it elsewhere"
             ) from error
@@ -159,20 +161,20 @@ class LazyPixels:
         """The same pictures, given on a device."""
         return replace(self, device=device)
 
-    def read(self, rows: Iterable[int], inkless: list[str] | None = None) -> Tensor:
+    def read(self, rows: Iterable[int], odd: list[tuple[str, str]] | None = None) -> Tensor:
         """Pictures (n, 3, S, S), uint8, in memory.
 
         Args:
             rows: n.
-            inkless: gets the names of those that show nothing, since they are drawn in their alpha channel.
+            odd: gets what `as_rgb` has written of those that their owner may not expect.
         """
         wanted = list(rows)
         pixels = torch.empty(len(wanted), 3, *[self.preprocessing.size] * 2, dtype=torch.uint8)
 
         def fill(place: int) -> None:
             picture = self.pictures.open(wanted[place])
-            if inkless is not None and INKLESS in picture.info:
-                inkless.append(picture.info[INKLESS])
+            if odd is not None and ODD in picture.info:
+                odd.append(picture.info[ODD])
             pixels[place] = self.preprocessing.apply(picture)
 
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -196,27 +198,25 @@ class Listed:
         """Those of these rows."""
         return Listed(self.pictures.chosen(rows), self.labels[rows])
 
-    def read(self, preprocessing: Preprocessing, inkless: list[str] | None = None) -> ImageSet:
+    def read(self, preprocessing: Preprocessing, odd: list[tuple[str, str]] | None = None) -> ImageSet:
         """The pictures as a model sees them: in memory, or if that is too much, read when asked for.
 
         Args:
-            inkless: as for `LazyPixels.read`; of pictures that are not read now, some are looked at.
+            odd: as for `LazyPixels.read`; of pictures that are not read now, some are looked at.
         """
         lazy, count = LazyPixels(self.pictures, preprocessing), len(self.labels)
         labels = torch.from_numpy(self.labels)
         if 3 * preprocessing.size**2 * count <= LARGEST_IN_MEMORY:
-            return ImageSet(lazy.read(range(count), inkless), labels)
-        lazy.read(range(0, count, -(-count // _LOOKED_AT)), inkless)
+            return ImageSet(lazy.read(range(count), odd), labels)
+        lazy.read(range(0, count, -(-count // _LOOKED_AT)), odd)
         return ImageSet(lazy, labels)
 
 
-def warn_of_inkless(names: Sequence[str], where: str) -> None:
-    """Say once for a set that pictures show nothing."""
-    if names:
-        warn(
-            f"{where}: {len(names)} of the pictures, such as {min(names)}, are drawn in their alpha channel "
-            "over one colour, and a model reads red, green and blue alone; put them on a background"
-        )
+def warn_of_odd(odd: Sequence[tuple[str, str]], where: str) -> None:
+    """Say once for a set what its owner may not expect of its pictures."""
+    for kind in sorted({kind for kind, _ in odd}):
+        names = [name for each, name in odd if each == kind]
+        warn(f"{where}: {len(names)} of the pictures, such as {min(names)}, {kind}")
 
 
 def file_pictures(folder: Path, files: Sequence[Path | str]) -> FilePictures:

@@ -15,7 +15,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from trainables.data.pictures import Listed, upright
-from trainables.errors import ProblemError
+from trainables.errors import ProblemError, unfetched
 
 Shards = tuple[Path, ...]
 
@@ -50,7 +50,7 @@ class ShardPictures:
         try:
             with Path(self.shards[shard]).open("rb") as file:
                 file.seek(start)
-                return upright(BytesIO(file.read(length)))
+                return upright(BytesIO(file.read(length)), self.names[row])
         # PIL's decoders raise what they like at a damaged file.
         except Exception as error:
             raise ProblemError(
@@ -108,8 +108,8 @@ def _samples(shard: Path) -> Iterator[_Sample]:
                 yield _sample(tar, shard, key, members)
     except (tarfile.TarError, OSError) as error:
         raise ProblemError(
-            f"path: the shard {shard} ends in the middle, or is no uncompressed tar file: {error}; "
-            "fetch it again"
+            f"path: the shard {shard} ends in the middle, or is no uncompressed tar file: {error}"
+            f"{unfetched(shard)}; fetch it again"
         ) from error
 
 

@@ -12,13 +12,13 @@ from trainables.data.glyphs import glyph_colors, glyphs
 from trainables.data.huggingface import open_huggingface
 from trainables.data.images import ImageSet, Task, no_images
 from trainables.data.names import USUAL_TEMPLATES, class_names, sentences
-from trainables.data.pictures import AsWritten, Listed, warn_of_inkless
+from trainables.data.pictures import AsWritten, Listed, warn_of_odd
 from trainables.data.preprocessing import Preprocessing
 from trainables.data.shifts import shifted
 from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
 from trainables.data.torchvision_sets import open_torchvision
 from trainables.data.webdataset import open_webdataset
-from trainables.errors import ProblemError
+from trainables.errors import ProblemError, warn
 from trainables.written import Spelling, shown_as_written
 
 Source = Mapping[str, Any]
@@ -120,7 +120,7 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         )
     names = class_names(source, found.classes)
     templates = sentences(source, getattr(found, "templates", USUAL_TEMPLATES))
-    inkless: list[str] = []
+    odd: list[tuple[str, str]] = []
 
     def read(name: str) -> ImageSet:
         if name not in splits:
@@ -129,9 +129,19 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         listed = Listed(AsWritten(listed.pictures, Spelling.of(source)), listed.labels)
         listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
         refuse_empty(name, len(listed.labels))
+        if name == "train":
+            _warn_of_missing(found, set(listed.labels.tolist()))
         listed = listed.chosen(limited(listed.labels, source["limit"], source["seed"]))
-        return listed.read(preprocessing, inkless)
+        return listed.read(preprocessing, odd)
 
     task = Task(names, templates, *map(read, SPLITS), ids=found.classes)
-    warn_of_inkless(inkless, found.where)
+    warn_of_odd(odd, found.where)
     return task
+
+
+def _warn_of_missing(found: OpenedSet, learned: Collection[int]) -> None:
+    missing = [own for label, own in enumerate(found.classes) if label not in learned]
+    if missing:
+        some = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        count = f"{len(missing)} of the {len(found.classes)} classes"
+        warn(f"{found.where}: {count} have no picture to train on: {some}")

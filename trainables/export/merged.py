@@ -1,5 +1,6 @@
 """The whole model with the update in its weights, for the library that built it."""
 
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -18,6 +19,8 @@ from trainables.methods import BlockExpansion
 MODEL_FILE = "model.safetensors"
 # As open_clip looks for it in a folder that is named by `local-dir:`.
 _OPEN_CLIP_FILE = "open_clip_config.json"
+_FOLDER = "local-dir:"
+_HERE = "."
 
 
 def write_merged(trained: Trained, folder: Path) -> None:
@@ -39,14 +42,22 @@ def write_merged(trained: Trained, folder: Path) -> None:
     save_tensors(trained.head.tensors(), folder / heads.FILE)
     if isinstance(merged, ClipBackbone):
         _save_open_clip_config(trained, merged, folder)
+    elif (name := library_name(trained.model["name"])).startswith(_FOLDER):
+        shutil.copyfile(Path(name.removeprefix(_FOLDER), "config.json"), folder / "config.json")
     save_card(trained.card(_load_line(trained)), folder / EXPORT_FILE)
 
 
 def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -> None:
-    config = open_clip.get_model_config(library_name(trained.model["name"]))
+    name = library_name(trained.model["name"])
+    config = open_clip.get_model_config(name)
     config["vision_cfg"]["image_size"] = clip.preprocessing.size
     if isinstance(clip.tokenizer, HFTokenizer):
         clip.tokenizer.tokenizer.save_pretrained(folder)
+    text = config["text_cfg"]
+    if "hf_model_name" in text and Path(name.removeprefix(_FOLDER), text["hf_model_name"]).is_dir():
+        # No name of the hub, but a place on this machine: the export is to be whole wherever it is moved.
+        clip.clip.text.config.save_pretrained(folder)
+        text |= {"hf_model_name": _HERE, "hf_tokenizer_name": _HERE}
     described = {"model_cfg": config, "preprocess_cfg": clip.clip.visual.preprocess_cfg}
     save_card(described, folder / _OPEN_CLIP_FILE)
 
@@ -56,10 +67,13 @@ def _load_line(trained: Trained) -> str:
     if name in (tiny_clip.NAME, tiny_dino.NAME):
         model = {"library": library, "name": name, "pretrained": MODEL_FILE}
         return f"trainables.backbones.open_backbone({model})"
-    option = "pretrained" if library == "open_clip" else "checkpoint_path"
+    file, option = (
+        ("pretrained", "force_image_size") if library == "open_clip" else ("checkpoint_path", "img_size")
+    )
+    place = _FOLDER + _HERE if name.startswith(_FOLDER) else name
     size = trained.model.get("img_size")
-    also = "" if size is None else f", {'force_image_size' if library == 'open_clip' else 'img_size'}={size}"
-    return f"{library}.create_model({name!r}, {option}={MODEL_FILE!r}{also})"
+    also = "" if size is None else f", {option}={size}"
+    return f"{library}.create_model({place!r}, {file}={MODEL_FILE!r}{also})"
 
 
 def load_merged(folder: Path, backbone: Backbone) -> Given:

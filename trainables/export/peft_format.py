@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainables.backbones import Backbone
 from trainables.backbones.attention import SelfAttention
@@ -54,8 +54,9 @@ def write_peft(trained: Trained, folder: Path) -> None:
             f"format: {trained.training.spaces[0]['method']['name']} has no low-rank updates, which peft "
             "needs; use merged or adapter"
         )
-    linears = trained.training.problem.backbone.linears
-    fused = [name for name in trained.active if isinstance(_plain_layer(trained, linears[name]), FusedLinear)]
+    base = trained.training.problem.backbone
+    layers = {name: base.get_submodule(base.linears[name]) for name in trained.active}
+    fused = [name for name, layer in layers.items() if isinstance(layer, FusedLinear)]
     if fused:
         raise ProblemError(
             f"format: timm has the layer of {fused[0]} in pieces, which peft would adapt without effect; use "
@@ -70,10 +71,6 @@ def write_peft(trained: Trained, folder: Path) -> None:
     save_tensors(_tensors(trained, updates, whole), folder / TENSORS_FILE)
     save_tensors(trained.head.tensors(), folder / heads.FILE)
     save_card(trained.card("peft.PeftModel.from_pretrained(base, folder)"), folder / EXPORT_FILE)
-
-
-def _plain_layer(trained: Trained, path: str) -> nn.Module:
-    return trained.training.problem.backbone.get_submodule(path)
 
 
 def import_peft() -> Any:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from search_spaces import Space, parse_space
-from sweeper.driver.fit import check_names
+from sweeper.driver.fit import makes_prompts
 from trainables import Problem, ProblemError, measure_reference, open_problem
 
 
@@ -29,7 +29,7 @@ def space_of(path: str, **sections: Any) -> Space:
             "model": {"library": "open_clip", "name": "tiny-clip", "pretrained": "bundled"},
             "data": {
                 "id": {"source": "folder", "path": path, "classes": sections.pop("classes", None)},
-                "probes": [{"source": "glyphs", "limit": 26}],
+                "probes": sections.pop("probes", [{"source": "glyphs", "limit": 26}]),
             },
             "method": {"name": "lora", "rank": 1},
             "budget": {"active_blocks": 1},
@@ -45,7 +45,7 @@ def problem(numbers: str) -> Problem:
 
 def test_a_fresh_head_needs_no_names(numbers: str, problem: Problem) -> None:
     space = space_of(numbers, baselines=["linear"])
-    check_names(space, problem)
+    assert not makes_prompts(space)
     measured = measure_reference(problem, space.dump())
     assert problem.prompts is None and not [name for name in measured if "id_accuracy" in name]
     assert 0 < measured["probe/glyphs"] <= 100
@@ -63,15 +63,26 @@ def test_a_fresh_head_needs_no_names(numbers: str, problem: Problem) -> None:
     ],
     ids=str,
 )
-def test_prompts_of_numbers_are_refused(numbers: str, problem: Problem, sections: dict[str, Any]) -> None:
+def test_prompts_of_numbers_are_refused(numbers: str, sections: dict[str, Any]) -> None:
+    space = space_of(numbers, **sections)
     with pytest.raises(
         ProblemError, match=r"^data\.id\.classes: '0' is a number or an id, of which no prompt ca"
     ):
-        check_names(space_of(numbers, **sections), problem)
+        open_problem(space.dump(), makes_prompts(space))
+
+
+def test_whatever_has_no_names_is_told_at_once(numbers: str) -> None:
+    probe = {"source": "folder", "path": numbers, "score": "zero_shot", "name": "again"}
+    space = space_of(numbers, training={"epochs": 1}, probes=[probe])
+    with pytest.raises(ProblemError) as told:
+        open_problem(space.dump(), makes_prompts(space))
+    task, again = str(told.value).split("\n")
+    assert task.startswith("data.id.classes: '0' is a number or an id")
+    assert task.endswith("; or take training.head: fresh, and neither zero_shot nor flyp")
+    assert again.startswith("data.probes.0.classes: '0' is a number or an id")
 
 
 def test_numbers_that_are_given_as_names_are_names(numbers: str) -> None:
     space = space_of(numbers, classes=["0", "1"], training={"epochs": 1})
-    named = open_problem(space.dump())
-    check_names(space, named)
+    named = open_problem(space.dump(), makes_prompts(space))
     assert named.prompts is not None and named.task.classes == ("0", "1")

@@ -158,7 +158,7 @@ def write_folder(folder: Path, name: str, model: nn.Module, config: dict[str, An
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
 
 
-@pytest.mark.parametrize("kind", ["pt", "wrapped.pt", "safetensors", "folder"])
+@pytest.mark.parametrize("kind", ["pt", "wrapped.pt", "lightning.ckpt", "safetensors", "folder"])
 def test_weights_are_read_from_every_kind_of_file(
     model: tuple[str, nn.Module], tmp_path: Path, kind: str
 ) -> None:
@@ -171,6 +171,10 @@ def test_weights_are_read_from_every_kind_of_file(
         case "wrapped.pt":
             state = {f"module.{key}": tensor for key, tensor in theirs.state_dict().items()}
             torch.save({"state_dict": state, "epoch": 3}, file)
+        case "lightning.ckpt":
+            torch.save(
+                {"model": {f"model.{key}": tensor for key, tensor in theirs.state_dict().items()}}, file
+            )
         case "safetensors":
             save_file(theirs.state_dict(), file)
         case "folder":
@@ -278,6 +282,12 @@ WRONG: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
     "another architecture": (
         "the checkpoint is not one of test-clip: it lacks ",
         lambda path, _: torch.save(random_model("test-custom-clip").visual.state_dict(), path),
+    ),
+    "eight bits": (
+        "is quantised: its visual.proj.weight is int8",
+        lambda path, state: torch.save(
+            {**state, "visual.proj.weight": torch.ones(2, 3, dtype=torch.int8)}, path
+        ),
     ),
     "another width": (
         "the checkpoint is not one of test-clip: its ln_final.bias is [3], the model's [16]",

@@ -2,9 +2,11 @@
 
 import os
 import pickle
+from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PosixPath
 
+import numpy as np
 import open_clip
 import pytest
 import timm
@@ -12,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trainables.backbones import Backbone, TimmBackbone, open_backbone
+from trainables.backbones import Backbone, TimmBackbone, WeightsFile, open_backbone
 from trainables.errors import MissingError, ProblemError
 
 NAME = "vit_tiny_patch16_224"
@@ -54,6 +56,117 @@ def test_weights_are_read_from_a_file(weights: dict[str, Tensor], tmp_path: Path
     with torch.no_grad():
         mine = backbone.classifier(backbone(pixels))
         torch.testing.assert_close(mine, theirs(normalised(backbone, pixels)), rtol=1e-5, atol=1e-5)
+
+
+def prefixed(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{key}": tensor for key, tensor in weights.items()}
+
+
+SCRIPTS: dict[str, Callable[[dict[str, Tensor]], object]] = {
+    "Lightning": lambda w: {
+        "state_dict": prefixed("model.", w) | {"criterion.weight": torch.ones(3)},
+        "pytorch-lightning_version": "2",
+        "callbacks": {},
+    },
+    "Lightning, compiled": lambda w: {"state_dict": prefixed("model._orig_mod.", w)},
+    "DataParallel": lambda w: prefixed("module.", w),
+    "compiled DDP": lambda w: {"model": prefixed("module._orig_mod.", w), "loss": torch.zeros(1)},
+    "net": lambda w: {"net": OrderedDict(w), "acc": torch.tensor(93.0), "optimizer": {"state": {}}},
+    "DINO's teacher": lambda w: prefixed("backbone.", w) | {"head.mlp.0.weight": torch.ones(2, 2)},
+    "arrays and paths beside": lambda w: {
+        "model": w,
+        "lrs": np.linspace(0, 1, 3),
+        "classes": np.array(["cat", "dog"]),
+        "args": {"output_dir": PosixPath("/runs"), "accuracy": np.float32(3)},
+    },
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_weights_are_found_in_what_training_scripts_save(
+    weights: dict[str, Tensor], tmp_path: Path, script: str
+) -> None:
+    torch.save(SCRIPTS[script](weights), tmp_path / "weights.ckpt")
+    read = WeightsFile(str(tmp_path / "weights.ckpt"), "file").state()
+    assert read.keys() == weights.keys() and all(torch.equal(read[key], weights[key]) for key in weights)
+
+
+def test_paths_of_windows_are_read_anywhere(weights: dict[str, Tensor], tmp_path: Path) -> None:
+    file, posix = tmp_path / "weights.pth", b"pathlib\nPosixPath"
+    torch.save({"model": weights, "dir": PosixPath("C:/runs")}, file, _use_new_zipfile_serialization=False)
+    content = file.read_bytes()
+    # Where they are known by another module, it is that which is replaced.
+    posix = posix if posix in content else b"pathlib._local\nPosixPath"
+    file.write_bytes(content.replace(posix, posix.replace(b"Posix", b"Windows")))
+    assert WeightsFile(str(file), "file").state().keys() == weights.keys()
+
+
+def test_the_advice_on_several_models_in_one_file_is_sound(
+    weights: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"net": weights, "ema": weights}, "weights.pth")
+    told = refusal(NAME, "./weights.pth")
+    exec(told[told.index("torch.save(") :], {"torch": torch})
+    assert opened(NAME, "./net.pth").plain_state().keys() == weights.keys()
+
+
+def write_archive(file: Path, layers: int = 12, classes: int = 5, grid: int = 14) -> None:
+    """As Google publishes its vision transformers; width 192, 3 heads."""
+    rng, layer = np.random.default_rng(0), "Transformer/encoderblock_{}/"
+    attention = layer + "MultiHeadDotProductAttention_1/"
+    shapes = {
+        "cls": (1, 1, 192),
+        "embedding/kernel": (16, 16, 3, 192),
+        "embedding/bias": (192,),
+        "Transformer/posembed_input/pos_embedding": (1, grid**2 + 1, 192),
+        "Transformer/encoder_norm/scale": (192,),
+        "Transformer/encoder_norm/bias": (192,),
+    }
+    if classes:
+        shapes |= {"head/kernel": (192, classes), "head/bias": (classes,)}
+    for number in range(layers):
+        each = {layer + f"LayerNorm_{norm}/{part}": (192,) for norm in (0, 2) for part in ("scale", "bias")}
+        for name in ("query", "key", "value"):
+            each |= {f"{attention}{name}/kernel": (192, 3, 64), f"{attention}{name}/bias": (3, 64)}
+        each |= {attention + "out/kernel": (3, 64, 192), attention + "out/bias": (192,)}
+        for dense, (inner, outer) in enumerate(((192, 768), (768, 192))):
+            mlp = f"{layer}MlpBlock_3/Dense_{dense}/"
+            each |= {mlp + "kernel": (inner, outer), mlp + "bias": (outer,)}
+        shapes |= {key.format(number): shape for key, shape in each.items()}
+    np.savez(file, **{key: rng.normal(0, 0.02, shape).astype("float32") for key, shape in shapes.items()})
+
+
+@pytest.mark.parametrize("classes", [5, 0])
+def test_a_jax_models_file_is_read_as_timm_reads_it(tmp_path: Path, classes: int) -> None:
+    tag, file = f"{NAME}.augreg_in21k", tmp_path / "Ti_16.npz"
+    write_archive(file, classes=classes)
+    backbone = opened(tag, file=str(file))
+    overlay = {"file": str(file), "custom_load": True, "num_classes": classes}
+    theirs = timm.create_model(tag, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes)
+    state = theirs.state_dict()
+    assert backbone.plain_state().keys() == state.keys() and ("head.weight" in state) == bool(classes)
+    assert all(torch.equal(tensor, state[key]) for key, tensor in backbone.plain_state().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "message"),
+    [
+        (NAME, {"grid": 7}, "its pos_embed is [1, 50, 192], the model's [1, 197, 192]; if its pictures had"),
+        (NAME, {"layers": 13}, "has more layers than 12"),
+        (NAME, {"layers": 11}, "does not load as vit_tiny_patch16_224"),
+        ("vit_small_patch16_224", {}, "does not load as vit_small_patch16_224"),
+        ("vit_tiny_patch16_224", None, "does not load as vit_tiny_patch16_224"),
+    ],
+)
+def test_another_jax_model_is_refused(
+    tmp_path: Path, name: str, wrong: dict[str, int] | None, message: str
+) -> None:
+    if wrong is None:
+        np.savez(tmp_path / "w.npz", odd=np.zeros(3))
+    else:
+        write_archive(tmp_path / "w.npz", **wrong)
+    assert message in refusal(f"{name}.augreg_in21k", "bundled", file=str(tmp_path / "w.npz"))
 
 
 DINO_V2 = "vit_small_patch14_reg4_dinov2.lvd142m"
@@ -141,6 +254,26 @@ BROKEN: dict[str, tuple[str, Callable[[Path, dict[str, Tensor]], object]]] = {
     "a list": ("it holds list, not weights by name", lambda path, _: torch.save([1, 2, 3], path)),
     "a tensor": ("it holds Tensor, not weights by name", lambda path, _: torch.save(torch.ones(3), path)),
     "no weights": ("it holds epoch, and no weights", lambda path, _: torch.save({"epoch": 3}, path)),
+    "Git LFS's pointer": (
+        "it is Git LFS's pointer to it; `git lfs pull` fetches the file itself",
+        lambda path, _: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+    ),
+    "eight bits": (
+        "is quantised: its norm.weight is int8, which is no weight without its scale",
+        lambda path, weights: torch.save(
+            {**weights, "norm.weight": torch.ones(2, 3, dtype=torch.int8)}, path
+        ),
+    ),
+    "eight bits that float": (
+        "its head.weight is float8_e4m3fn, which is no weight without its scale",
+        lambda path, weights: torch.save(
+            {**weights, "head.weight": weights["head.weight"].to(torch.float8_e4m3fn)}, path
+        ),
+    ),
+    "an unknown prefix": (
+        "it lacks blocks.0.attn.proj.bias and 151 more (it has such under 'student.vit.': save those",
+        lambda path, weights: torch.save({f"student.vit.{key}": t for key, t in weights.items()}, path),
+    ),
     "a training file of DINO": (
         "it holds student, teacher, epoch, not the weights of one model; write those that you mean",
         lambda path, weights: torch.save({"student": weights, "teacher": weights, "epoch": 3}, path),

@@ -1,5 +1,6 @@
 """Real pictures on disk, made by PIL, and source sections of a space."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -7,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import Tensor
 
 from search_spaces import Probe, Source
+from trainables.data import ImageSet, TimmPreprocessing, load_task
+from trainables.fingerprint import fingerprint
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +40,24 @@ def make_source() -> Callable[..., dict[str, Any]]:
         return Source.model_validate({"source": source, **values}).dump()
 
     return make
+
+
+@pytest.fixture
+def read_lazily(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Any]], ImageSet]:
+    """Gives the test split of a source, not in memory; pickled or not, it is the one that is."""
+
+    def read(source: Mapping[str, Any]) -> ImageSet:
+        small = TimmPreprocessing(16)
+        in_memory = load_task(source, small, ("test",)).test
+        monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
+        lazy = load_task(source, small, ("test",)).test
+        again: ImageSet = pickle.loads(pickle.dumps(lazy))
+        assert not isinstance(again.pixels, Tensor) and isinstance(in_memory.pixels, Tensor)
+        assert torch.equal(torch.cat(list(again.batches(4))), in_memory.pixels)
+        assert fingerprint(again) == fingerprint(lazy)
+        return lazy
+
+    return read
 
 
 @pytest.fixture(scope="session")

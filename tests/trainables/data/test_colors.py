@@ -10,7 +10,7 @@ from torchvision.datasets.folder import pil_loader
 from torchvision.transforms.v2 import functional as tv
 
 from trainables.data import TimmPreprocessing
-from trainables.data.pictures import FilePictures, Listed, file_pictures, upright, warn_of_inkless
+from trainables.data.pictures import FilePictures, Listed, file_pictures, upright, warn_of_odd
 from trainables.errors import ProblemError
 
 GREY = np.linspace(0, 65535, 24 * 20).astype(np.uint16).reshape(20, 24)
@@ -28,6 +28,26 @@ def test_sixteen_bits_are_scaled(tmp_path: Path, name: str) -> None:
     assert np.array_equal(found[..., 0], np.rint(GREY / 257)) and np.array_equal(found[..., 0], found[..., 2])
     theirs = tv.to_dtype(torch.from_numpy(GREY), torch.uint8, scale=True).numpy()
     assert np.abs(found[..., 0].astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("largest", [200, 4095, 4096, 0])
+def test_values_of_fewer_bits_are_scaled_as_sixteen_and_told_once_for_a_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], largest: int
+) -> None:
+    values = np.linspace(0, largest, 24 * 20).astype(np.uint16).reshape(20, 24)
+    for number in range(3):
+        Image.fromarray(values).save(tmp_path / f"{number}.png")
+    odd: list[tuple[str, str]] = []
+    pictures = FilePictures(str(tmp_path), ("0.png", "1.png", "2.png"))
+    images = Listed(pictures, np.arange(3)).read(TimmPreprocessing(20, crop_pct=1.0), odd)
+    warn_of_odd(odd, str(tmp_path))
+    assert images.pixels[:].max() == round(largest / 257)
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"warning: {tmp_path}: 3 of the pictures, such as {tmp_path.name}/0.png (its largest value is "
+        f"{largest}), use a sixteenth of their 16 bits or less, and are nearly black"
+    ) == (0 < largest < 4096)
+    assert told.count("\n") == (0 < largest < 4096)
 
 
 def test_big_endian_sixteen_bits_are_scaled(tmp_path: Path) -> None:
@@ -138,10 +158,10 @@ def test_ink_in_the_alpha_channel_is_told_once_for_a_set(
         drawn(alpha=number > 3).save(file)
     if not whole:
         monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 0)
-    inkless: list[str] = []
-    Listed(file_pictures(tmp_path, files), np.zeros(6, dtype=np.int64)).read(TimmPreprocessing(8), inkless)
+    odd: list[tuple[str, str]] = []
+    Listed(file_pictures(tmp_path, files), np.zeros(6, dtype=np.int64)).read(TimmPreprocessing(8), odd)
     for _ in range(2):
-        warn_of_inkless(inkless, str(tmp_path))
+        warn_of_odd(odd, str(tmp_path))
     (message,) = capsys.readouterr().err.splitlines()
     assert message.startswith(
         f"warning: {tmp_path}: 2 of the pictures, such as dog/4.png, are drawn in their alpha channel ov"
@@ -154,7 +174,7 @@ def test_transparency_around_what_is_drawn_is_no_reason_to_warn(tmp_path: Path) 
     values[2:4, :, :3], values[6:, :, 3] = 0, 0
     Image.fromarray(values, "RGBA").save(tmp_path / "a.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 255)).save(tmp_path / "b.png")  # black all over, and opaque
-    inkless: list[str] = []
+    odd: list[tuple[str, str]] = []
     pictures = FilePictures(str(tmp_path), ("a.png", "b.png"))
-    Listed(pictures, np.arange(2)).read(TimmPreprocessing(8), inkless)
-    assert inkless == []
+    Listed(pictures, np.arange(2)).read(TimmPreprocessing(8), odd)
+    assert odd == []

@@ -98,12 +98,14 @@ def test_split_folders_are_the_splits(
     ("train", "test"),
     [("Train", "Test"), ("TRAIN", "TEST"), ("training", "testing"), ("training_set", "test_set")],
 )
+@pytest.mark.parametrize("marked", [False, True])
 def test_split_folders_are_known_however_they_are_written(
-    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, train: str, test: str
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, train: str, test: str, marked: bool
 ) -> None:
     write_classes(tmp_path / train, {"dog": 30, "cat": 20})
     write_classes(tmp_path / test, {"dog": 3, "cat": 2})
-    task = load_task(make_source("folder", path=tmp_path), SMALL)
+    path = tmp_path / f"{{split}}{'_set' if train.endswith('_set') else ''}" if marked else tmp_path
+    task = load_task(make_source("folder", path=path), SMALL)
     assert task.classes == ("cat", "dog") and (len(task.train), len(task.val)) == (45, 5)
     assert same(task.test, tmp_path / test)
 
@@ -204,6 +206,11 @@ def test_folders_that_are_no_task_are_refused(
 
     assert told("nowhere", MissingError) == "path: no such folder: nowhere"
     assert told("{split}/nowhere", MissingError) == "path: no such folder: train/nowhere"
+    for name in ("Trainset", "Testset"):
+        write_classes(tmp_path / "other" / name, COUNTS)
+    assert told("other/{split}", MissingError) == (
+        "path: no such folder: other/train; the folders in other are Testset, Trainset"
+    )
     (tmp_path / "bare").mkdir()
     assert told("bare").startswith("path: bare has no class folders; expects a folder a class, or train, ")
     write_classes(tmp_path / "one", {"dog": 3})
@@ -317,6 +324,29 @@ def test_settings_that_do_not_fit_the_folders_are_refused(
     assert told == "split: leaves no picture for train; give it a larger share, or add pictures"
     told = refusal(make_source("folder", path=plain, classes=["a", "b"]))
     assert told == "classes: 2 names are given for the 3 classes cat, dog, eel"
+
+
+def test_classes_without_a_picture_to_train_on_are_told(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = make_source("folder", path=write_classes(tmp_path, {"dog": 9, "cat": 1, "eel": 1}))
+    source["split"] = [0.2, 0.4, 0.4]
+    task = load_task(source, SMALL)
+    missing = [name for label, name in enumerate(task.classes) if label not in task.train.labels]
+    assert missing and capsys.readouterr().err == (
+        f"warning: {tmp_path}: {len(missing)} of the 3 classes have no picture to train on: "
+        f"{', '.join(missing)}\n"
+    )
+    load_task(source, SMALL, ("test",))
+    assert not capsys.readouterr().err
+
+
+def test_a_picture_that_git_lfs_has_not_fetched_is_told(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses
+) -> None:
+    source = make_source("folder", path=write_classes(tmp_path, COUNTS))
+    (tmp_path / "cat" / "007.png").write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert "git lfs pull` fetches the file itself; replace it" in refusal(source)
 
 
 def test_a_damaged_picture_is_named_when_it_is_read(

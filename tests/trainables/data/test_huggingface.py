@@ -1,6 +1,5 @@
 """Data sets of Hugging Face, written by its own library, against what that reads."""
 
-import pickle
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import TimmPreprocessing, load_task
+from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.data.huggingface import open_huggingface
 from trainables.errors import MissingError, ProblemError
 from trainables.fingerprint import fingerprint
@@ -251,16 +250,10 @@ def test_the_library_is_an_extra(make_source: MakeSource, monkeypatch: pytest.Mo
 
 
 def test_large_sets_are_read_when_asked_for_and_pickle_without_pictures(
-    tmp_path: Path, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_source: MakeSource, read_lazily: Callable[..., ImageSet]
 ) -> None:
     made().save_to_disk(tmp_path)
     source = make_source("huggingface", path=tmp_path, limit=9)
-    in_memory = load_task(source, SMALL, ("test",)).test
-    monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
-    lazy = load_task(source, SMALL, ("test",)).test
-    again = pickle.loads(pickle.dumps(lazy))
-    assert not isinstance(again.pixels, torch.Tensor)
-    assert torch.equal(torch.cat(list(again.batches(4))), in_memory.pixels)
-    assert fingerprint(lazy) == fingerprint(again)
+    lazy = read_lazily(source)
     other = load_task(source | {"seed": 1}, SMALL, ("test",)).test
     assert fingerprint(other) != fingerprint(lazy)

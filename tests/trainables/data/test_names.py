@@ -203,9 +203,16 @@ def test_two_folders_that_read_the_same_are_refused() -> None:
         as_words(["dog", "sea_horse", "sea horse"])
 
 
-@pytest.mark.parametrize(
-    "bare", ["12", "007", "-3", "n01440764", "c3", "class_4", "Label 5", "9f86d081884c7d65"]
-)
+IDS = ["12", "007", "-3", "n01440764", "c3", "class_4", "Label 5", "9f86d081884c7d65"]
+IDS += ["s1", "k 10", "cl_12", "#5", "cat_001", "Person 007"]
+SPOKEN = ["cat", "A", "747-400", "7 up", "type 2", "facade", "3D printer", "кот", "猫", "cat 1"]
+# Of FGVC-Aircraft and Stanford Cars, as their authors spell them.
+SPOKEN += ["A320", "A300B4", "An-12", "C-130", "C-47", "DC-10", "E-170", "F-16A/B", "Il-76", "L-1011"]
+SPOKEN += ["MD-11", "707-320", "BAE 146-200", "Boeing 717", "Cessna 172", "DHC-8-100", "ERJ 145", "F/A-18"]
+SPOKEN += ["SR-20", "Tu-154", "Yak-42", "Audi TTS Coupe 2012", "BMW X5 SUV 2007", "Volvo 240 Sedan 1993"]
+
+
+@pytest.mark.parametrize("bare", IDS)
 def test_numbers_and_ids_are_no_names(make_source: MakeSource, bare: str) -> None:
     source, names = make_source("folder", path="x"), ("cat", bare)
     assert not is_named(source, names)
@@ -216,11 +223,15 @@ def test_numbers_and_ids_are_no_names(make_source: MakeSource, bare: str) -> Non
     refuse_unnamed(make_source("folder", path="x", classes=["cat", bare]), names)
 
 
-@pytest.mark.parametrize(
-    "name", ["cat", "A", "747-400", "7 up", "type 2", "facade", "3D printer", "кот", "猫"]
-)
+@pytest.mark.parametrize("name", SPOKEN)
 def test_what_has_a_word_is_a_name(make_source: MakeSource, name: str) -> None:
     refuse_unnamed(make_source("folder", path="x"), ("dog", name))
+
+
+def test_every_known_name_but_mnists_digits_is_a_name(make_source: MakeSource) -> None:
+    source = make_source("folder", path="x")
+    unnamed = [set_ for set_, known in KNOWN_SETS.items() if not is_named(source, known.classes or ())]
+    assert unnamed == ["mnist", "qmnist"]
 
 
 def test_ids_of_imagenet_are_told_with_its_names(make_source: MakeSource) -> None:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import pickle
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from trainables.data import TimmPreprocessing, load_task
+from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.errors import MissingError, ProblemError
 from trainables.fingerprint import fingerprint
 
@@ -249,18 +248,23 @@ def test_a_label_beyond_the_class_names_is_told(
     assert said == f"path: {tmp_path} has the label 2, but classnames.txt names 2 classes, counted from 0"
 
 
+def test_classes_that_no_shard_has_a_picture_of_are_told(
+    tmp_path: Path, make_source: MakeSource, write_shard: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_shard(tmp_path / "0.tar", [0, 2] * 5)
+    (tmp_path / "classnames.txt").write_text("ant\nbee\ncat\ndog\n")
+    load_task(make_source("webdataset", path=tmp_path), SMALL)
+    assert capsys.readouterr().err == (
+        f"warning: {tmp_path}: 2 of the 4 classes have no picture to train on: bee, dog\n"
+    )
+
+
 def test_large_sets_are_read_when_asked_for_and_count_by_their_files(
-    tmp_path: Path, make_source: MakeSource, write_shard: Write, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, make_source: MakeSource, write_shard: Write, read_lazily: Callable[..., ImageSet]
 ) -> None:
     shard = write_shard(tmp_path / "set" / "0.tar", [0, 1] * 5)
     source = make_source("webdataset", path=tmp_path / "set", limit=6)
-    in_memory = load_task(source, SMALL, ("test",)).test
-    monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
-    lazy = load_task(source, SMALL, ("test",)).test
-    again = pickle.loads(pickle.dumps(lazy))
-    assert not isinstance(again.pixels, torch.Tensor)
-    assert torch.equal(torch.cat(list(again.batches(4))), in_memory.pixels)
-    assert fingerprint(again) == fingerprint(lazy)
+    lazy = read_lazily(source)
     write_shard(shard, [0, 1] * 5, start=50)
     changed = load_task(source, SMALL, ("test",)).test
     assert fingerprint(changed) != fingerprint(lazy)

@@ -2,28 +2,32 @@
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
-from safetensors.torch import load_file
-from small_models import CLIP_NAME, new_vit, normalised
-from timm.models import load_checkpoint
+from safetensors.torch import load_file, save_file
+from small_models import CLIP_CONFIG, CLIP_NAME, new_vit, normalised
+from timm.models import load_checkpoint, save_for_hf
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables import Problem, ProblemError
-from trainables.backbones import open_clip_backbone
+from trainables import Problem, ProblemError, Training
+from trainables.backbones import Backbone, open_backbone, open_clip_backbone
 from trainables.backbones.tiny_clip import MERGES
 from trainables.export import Trained, load_merged, write_merged
 
 MakeTrained = Callable[..., Trained]
+MakeSpace = Callable[..., dict[str, Any]]
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("selective_lora", {}),
@@ -158,6 +162,90 @@ def test_a_space_can_name_the_folder_of_a_clip(
     written = load_file(tmp_path / "model.safetensors")
     assert all(torch.equal(written[name], tensor) for name, tensor in opened.plain_state().items())
     assert opened.preprocessing == trained.training.problem.backbone.preprocessing
+
+
+SENTENCES = ("a red letter", "a digit", "a circle")
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "letter", "digit", "circle")
+
+
+@pytest.fixture
+def two_tower(tmp_path: Path) -> dict[str, Any]:
+    """A model section: a CLIP in a folder, whose text tower is one of Hugging Face in a folder below."""
+    transformers = pytest.importorskip("transformers", reason="needs the extra peft")
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    folder, below = tmp_path / "theirs", tmp_path / "theirs" / "bert"
+    transformers.BertConfig(vocab_size=len(WORDS), **text).save_pretrained(below)
+    (tmp_path / "vocab.txt").write_text("\n".join(WORDS))
+    transformers.BertTokenizerFast(str(tmp_path / "vocab.txt")).save_pretrained(folder)
+    named = {"hf_model_name": str(below), "hf_tokenizer_name": str(below), "hf_pooler_type": "mean_pooler"}
+    config = {"model_cfg": CLIP_CONFIG | {"text_cfg": {"context_length": 16, "hf_proj_type": "mlp", **named}}}
+    (folder / "open_clip_config.json").write_text(json.dumps({**config, "preprocess_cfg": {"size": 16}}))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False, load_weights=False)
+    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    return {"library": "open_clip", "name": f"local-dir:{folder}", "pretrained": "bundled"}
+
+
+@pytest.fixture
+def export(problem: Problem, make_space: MakeSpace, tmp_path: Path) -> Callable[..., Path]:
+    """Writes what a trial of a model is before its first step; gives the folder."""
+
+    def write(model: dict[str, Any], backbone: Backbone, name: str) -> Path:
+        texts = backbone.texts(SENTENCES) if backbone.reads_text else None
+        begun = replace(problem, backbone=backbone, prompts=texts, ood={}, probes=())
+        space = make_space("full", head="fresh")
+        (tmp_path / name).mkdir()
+        write_merged(Trained(Training(begun, [space]), model, {}), tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+def loaded_by_its_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """The model as the export's card says, in its folder."""
+    monkeypatch.chdir(folder)
+    line = json.loads((folder / "export.json").read_text())["load"]
+    model: nn.Module = eval(line, {"open_clip": open_clip, "timm": timm})
+    return model.eval()
+
+
+@torch.no_grad()
+def test_an_export_with_a_text_tower_of_hugging_face_is_whole_where_it_is_moved(
+    two_tower: dict[str, Any], export: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = open_backbone(two_tower)
+    written = export(two_tower, backbone, "export")
+    shutil.rmtree(tmp_path / "theirs")
+    moved = written.rename(tmp_path / "elsewhere")
+    assert not [file for file in moved.glob("open_clip*.json") if str(tmp_path) in file.read_text()]
+    again = open_backbone({**two_tower, "name": f"local-dir:{moved}"})
+    model = loaded_by_its_line(moved, monkeypatch)
+    tokens = open_clip.get_tokenizer("local-dir:.")(list(SENTENCES))
+    expected = backbone.texts(SENTENCES)
+    assert torch.equal(tokens, expected.tokens) and torch.equal(again.texts(SENTENCES).tokens, tokens)
+    torch.testing.assert_close(model.encode_text(tokens), expected.vectors)
+    torch.testing.assert_close(again.texts(SENTENCES).vectors, expected.vectors)
+    # An export of the export is whole as well.
+    second = export({**two_tower, "name": f"local-dir:{moved}"}, again, "second")
+    shutil.rmtree(moved)
+    torch.testing.assert_close(loaded_by_its_line(second, monkeypatch).encode_text(tokens), expected.vectors)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("img_size", [None, 96])
+def test_an_export_of_a_timm_folder_is_whole_where_it_is_moved(
+    export: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, img_size: int | None
+) -> None:
+    save_for_hf(timm.create_model("test_vit", num_classes=3), tmp_path / "theirs", safe_serialization=True)
+    model = {"library": "timm", "name": f"local-dir:{tmp_path / 'theirs'}", "pretrained": "bundled"}
+    model |= {"img_size": img_size} if img_size else {}
+    backbone = open_backbone(model)
+    written = export(model, backbone, "export")
+    shutil.rmtree(tmp_path / "theirs")
+    theirs = loaded_by_its_line(written.rename(tmp_path / "elsewhere"), monkeypatch)
+    images = torch.rand(2, 3, *[backbone.preprocessing.size] * 2)
+    torch.testing.assert_close(features(theirs, images), backbone.encode(images))
 
 
 def test_added_layers_have_no_place_in_the_architecture(make_trained: MakeTrained, tmp_path: Path) -> None:
