@@ -33,6 +33,7 @@ COPY --from=build /opt/sweeper /opt/sweeper
 RUN useradd --create-home --uid 1000 sweeper \
     && install --directory --owner sweeper --group sweeper \
         /artifacts /results /home/sweeper/work /home/sweeper/.cache
-USER sweeper
+# By its number: Kubernetes asks for one, and Docker looks a name up on the host.
+USER 1000
 WORKDIR /home/sweeper/work
 ENV PATH=/opt/sweeper/bin:$PATH PYTHONUNBUFFERED=1

@@ -182,4 +182,4 @@ def test_the_image_gets_what_it_copies_and_no_secret() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text().splitlines()
     assert "*" in ignored and {line[1:] for line in ignored if line.startswith("!")} == copied
     assert all((REPOSITORY / source).exists() for source in copied)
-    assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE)[-1] == "sweeper"
+    assert re.findall(r"^USER (.+)$", dockerfile, re.MULTILINE)[-1] == "1000"

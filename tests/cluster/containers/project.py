@@ -68,13 +68,13 @@ class Project:
 
     def up(self) -> None:
         """Starts what is not there; waits until every part is healthy."""
-        self.shell("docker compose up --detach --wait --wait-timeout 300")
+        self.shell("docker compose up --detach --wait --wait-timeout 600")
 
     def restart(self, part: str) -> None:
         """Kills one container of a part, as a crash would, starts it again and waits until all is healthy."""
         container = self.containers(part)[0]
         self.shell(f"docker kill {container}", f"docker start {container}")
-        self.wait(lambda: self.all_healthy(), f"not all parts are healthy after {part} was killed", 240)
+        self.wait(lambda: self.all_healthy(), f"not all parts are healthy after {part} was killed", 600)
 
     def containers(self, part: str = "") -> list[str]:
         """The names of the project's containers, or of a part's."""

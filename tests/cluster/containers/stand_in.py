@@ -20,7 +20,8 @@ def provide(image: str) -> str:
         _make_debian()
     name = image.partition(":")[0]
     file = FOLDER / f"{name}.Dockerfile"
-    subprocess.run(["docker", "build", "--quiet", "--tag", image, "--file", file, FOLDER], check=True)
+    command = ["docker", "build", "--quiet", "--tag", image, "--file", file, FOLDER]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return "made from Debian's packages"
 
 
