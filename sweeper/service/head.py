@@ -25,8 +25,8 @@ _SHOWN = 20  # lines of its log, if it does not start
 _DEATH_OF_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 # What would lead drivers elsewhere, and what lets people into the service.
 _KEPT_BACK = (*ACCESS, "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPER_SERVER")
-# Without it Ray listens where other machines reach it, whatever --node-ip-address says. Its name is that of the
-# systems where this is Ray's default.
+# Without it Ray listens where other machines reach it, whatever --node-ip-address says. Its name is that of
+# the systems where this is Ray's default.
 _ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 

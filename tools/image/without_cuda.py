@@ -2,7 +2,7 @@
 
 PyTorch's wheel for Linux links to CUDA's libraries, 3 GB of them, and cannot be imported without them; on a
 machine that has no GPU none of their functions does any work. Each is replaced by a library of the same name,
-whose functions all answer 100: no device (cudaErrorNoDevice). PyTorch itself is what was tested, byte for byte.
+whose functions all answer 100: no device (cudaErrorNoDevice). PyTorch itself stays as it was tested.
 Needs gcc and readelf.
 """
 
