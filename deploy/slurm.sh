@@ -35,6 +35,9 @@ common=(--block --disable-usage-stats --num-cpus="$SLURM_CPUS_PER_TASK")
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN OMP_NUM_THREADS=1
 RAY_AUTH_TOKEN=$(od --address-radix=n --read-bytes=32 --format=x8 /dev/urandom | tr --delete ' \n')
 
+# Ray ends with this script.
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+
 srun --nodes=1 --ntasks=1 --overlap --nodelist="$first" \
     ray start --head --port="$port" "${common[@]}" &
 head=$!
