@@ -84,4 +84,4 @@ def _must(holds: bool, otherwise: str) -> None:
 def dumps(folder: Path) -> str:
     """The files of a backup, with their sizes."""
     files = sorted([*folder.glob("*.dump"), *folder.glob("*.tgz")])
-    return ", ".join(f"{file.name} {file.stat().st_size / 1e6:.1f} MB" for file in files)
+    return ", ".join(f"{file.name} {file.stat().st_size / 1e3:.0f} kB" for file in files)
