@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check setup lock bounds weights
+.PHONY: run test check setup lock bounds weights containers
 
 run: setup
 	$(BIN)/python -m sweeper run spaces/clip_lambda.yaml
@@ -44,3 +44,7 @@ bounds: setup
 weights: setup
 	$(BIN)/python -m trainables.backbones.tiny_clip.train
 	$(BIN)/python -m trainables.backbones.tiny_dino.train
+
+# docker-compose.yml in Docker's engine, as people use it; docs/containers.md has what it printed last.
+containers: setup
+	$(BIN)/python tests/cluster/containers

@@ -25,13 +25,16 @@ _SHOWN = 20  # lines of its log, if it does not start
 _DEATH_OF_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 # What would lead drivers elsewhere, and what lets people into the service.
 _KEPT_BACK = (*ACCESS, "RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "SWEEPER_SERVER")
+# Without it Ray listens where other machines reach it, whatever --node-ip-address says. Its name is that of
+# the systems where this is Ray's default.
+_ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @contextmanager
 def own_head() -> Iterator[dict[str, str]]:
     """A head for the length of a service; the environment that leads to it.
 
-    Its dashboard listens on loopback. Other ports of Ray listen beyond, and ask for a token made anew.
+    All of its ports listen on loopback alone, and ask for a token made anew.
     Drivers run on it with the service's environment, but for its tokens. When it ends they end with it; their
     sweeps can be resumed.
 
@@ -63,7 +66,7 @@ def own_head() -> Iterator[dict[str, str]]:
 def _command(port: int, folder: str) -> list[str]:
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--port=0", "--dashboard-host=127.0.0.1"),
+        *("--port=0", "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
         *(f"--dashboard-port={port}", f"--dashboard-agent-listen-port={_free_port()}"),
         *(f"--ray-client-server-port={_free_port()}", f"--temp-dir={folder}", "--disable-usage-stats"),
         f'--resources={{"driver": {_DRIVERS}}}',
@@ -75,7 +78,7 @@ def _environment(access: dict[str, str]) -> dict[str, str]:
     ray = {name: value for name, value in access.items() if name != "RAY_ADDRESS"}
     # A driver waits for as long as it takes; one that is stopped ends its sweep cleanly.
     patience = {"RAY_JOB_START_TIMEOUT_SECONDS": "inf", "RAY_JOB_STOP_WAIT_TIME_S": "120"}
-    return {**kept, **ray, **patience}
+    return {**kept, **ray, **patience, **_ONE_MACHINE}
 
 
 def _end_with_parent() -> None:

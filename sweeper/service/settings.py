@@ -12,7 +12,7 @@ from sweeper.errors import UserError
 from sweeper.service.people import ADMIN, People, Person, read_tokens
 
 #: Of the environment, what lets people in: not for the processes that a service starts.
-ACCESS = ("SWEEPER_TOKEN", "SWEEPER_TOKENS_FILE")
+ACCESS = ("SWEEPER_TOKEN", "SWEEPER_TOKEN_FILE", "SWEEPER_TOKENS_FILE")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Settings:
         tokens = os.environ.get("SWEEPER_TOKENS_FILE")
         return cls(
             storage=os.environ.get("SWEEPER_STORAGE") or None,
-            token=os.environ.get("SWEEPER_TOKEN") or None,
+            token=_token(),
             tokens=read_tokens(Path(tokens)) if tokens else {},
             proxies=os.environ.get("SWEEPER_PROXIES") or None,
             mlflow=os.environ.get("MLFLOW_TRACKING_URI") or None,
@@ -93,6 +93,22 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _token() -> str | None:
+    """The admin's token: SWEEPER_TOKEN, or what the file that SWEEPER_TOKEN_FILE names holds."""
+    token, file = os.environ.get("SWEEPER_TOKEN"), os.environ.get("SWEEPER_TOKEN_FILE")
+    if token and file:
+        raise UserError("SWEEPER_TOKEN and SWEEPER_TOKEN_FILE are both set; keep one")
+    if not file:
+        return token or None
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"SWEEPER_TOKEN_FILE: {file} cannot be read: {type(error).__name__}") from None
+    if not token:
+        raise UserError(f"SWEEPER_TOKEN_FILE: {file} is empty")
+    return token
 
 
 def _whole(name: str, usual: int) -> int:

@@ -51,6 +51,7 @@ class Cluster:
         self._file = compose_file.load(VARIABLES)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._database = _Database(folder / "postgres", self._file)
+        self._write_secrets()
 
     def start(self, *names: str) -> None:
         """Starts instances, side by side, and waits until their health checks pass."""
@@ -162,10 +163,19 @@ class Cluster:
     def _directory(self, name: str) -> str:
         return _made(Path(self._here(self._service(name).get("working_dir", "/home/sweeper/work"))))
 
+    def _write_secrets(self) -> None:
+        """The files that services are given, for the user of the services alone."""
+        for source, target in compose_file.secret_files(self._file).items():
+            file = Path(self._here(target))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(self._file["configs"][source]["content"])
+            file.chmod(0o400)
+
     def _here(self, text: str) -> str:
-        """A text in which the volumes' paths lead into the temporary folder."""
+        """A text in which the paths of volumes and of secrets lead into the temporary folder."""
         volumes = {volume for one in self._file["services"].values() for volume in one.get("volumes", ())}
-        for target in {volume.removesuffix(":ro").split(":")[-1] for volume in volumes}:
+        targets = {volume.removesuffix(":ro").split(":")[-1] for volume in volumes}
+        for target in targets | set(compose_file.secret_files(self._file).values()):
             text = re.sub(rf"(?<![\w./]){target}(?![\w.-])", f"{self.folder}/volumes{target}", text)
         return text
 
@@ -193,6 +203,7 @@ class _Database:
         self.folder = folder
         self._environment: Mapping[str, str] = file["services"]["postgres"]["environment"]
         self._script: str = file["configs"]["databases"]["content"]
+        self._password: str = file["configs"]["postgres-password"]["content"]
 
     def command(self) -> list[str]:
         """The server's command; makes the databases first if there are none."""
@@ -206,7 +217,7 @@ class _Database:
         self.folder.mkdir()
         shutil.chown(self.folder, "postgres", "postgres")
         with tempfile.NamedTemporaryFile("w") as password:
-            password.write(given["POSTGRES_PASSWORD"])
+            password.write(self._password)
             password.flush()
             shutil.chown(password.name, "postgres")
             secret = [

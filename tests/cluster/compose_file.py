@@ -35,6 +35,12 @@ def names() -> set[str]:
     return {found["name"] for found in _VARIABLE.finditer(FILE.read_text()) if found["name"]}
 
 
+def secret_files(file: Mapping[str, Any]) -> dict[str, str]:
+    """Of each secret that services are given as a file, where they see it."""
+    given = [config for service in file["services"].values() for config in service.get("configs", ())]
+    return {one["source"]: one["target"] for one in given if one["target"].startswith("/run/secrets/")}
+
+
 def _fill(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {key: _fill(inner, variables) for key, inner in value.items()}

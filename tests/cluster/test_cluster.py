@@ -43,9 +43,8 @@ def calm(up: Cluster) -> str:
     """The name of a sweep that nothing has disturbed; submitted by the command line, ended, gone on with."""
     file = up.folder / "calm.yaml"
     file.write_text(space("calm", RATES[:3], trials=2))
-    said = up.run(
-        "service", "python", "-m", "sweeper", "submit", str(file), "--server", "http://service:8080"
-    )
+    command = ("python", "-m", "sweeper", "submit", str(file), "--server", "http://service:8080")
+    said = up.run("service", "env", f"SWEEPER_TOKEN={VARIABLES['SWEEPER_TOKEN']}", *command)
     assert said.returncode == 0, said.stdout
     wait_for_state(up, "calm", "finished")
     assert ask(up, "POST", "/sweeps/calm/resume", json={"trials": 3}).status_code == 202

@@ -161,3 +161,28 @@ def test_a_file_that_cannot_be_read_or_repeats_the_admin_is_refused(tmp_path: Pa
     for tokens in ({ADMIN: Person("ann", Role.READ)}, {"x" * 16: Person("admin", Role.READ)}):
         with pytest.raises(UserError, match="also in SWEEPER_TOKENS_FILE"):
             _ = Settings(token=ADMIN, tokens=tokens).people
+
+
+def test_the_admins_token_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "token"
+    file.write_text("the-token-of-the-admin\n")
+    monkeypatch.delenv("SWEEPER_TOKEN", raising=False)
+    monkeypatch.setenv("SWEEPER_TOKEN_FILE", str(file))
+    person = Settings.from_environment().people.by_token("the-token-of-the-admin")
+    assert person == Person("admin", Role.ADMIN)
+    monkeypatch.setenv("SWEEPER_TOKEN", "another")
+    with pytest.raises(UserError, match="SWEEPER_TOKEN and SWEEPER_TOKEN_FILE are both set"):
+        Settings.from_environment()
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_a_file_without_the_admins_token_is_refused(
+    text: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "token"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.delenv("SWEEPER_TOKEN", raising=False)
+    monkeypatch.setenv("SWEEPER_TOKEN_FILE", str(file))
+    with pytest.raises(UserError, match=f"SWEEPER_TOKEN_FILE: {file} (is empty|cannot be read)"):
+        Settings.from_environment()

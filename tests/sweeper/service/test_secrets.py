@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from prepared import free_port
 
@@ -189,6 +190,35 @@ def test_a_space_tells_nothing_of_the_environment(service: Served) -> None:
         assert ASKING["data"][1] in checked.json()["text"] and PLANTED not in checked.text
         for name, (_, message) in ASKING.items():
             assert message in wait(client, name, "failed")["message"]
+
+
+def listening(served: Served) -> set[tuple[str, str]]:
+    """The addresses on which the service, Ray and all drivers and trials listen, and who does."""
+    found = set()
+    service = psutil.Process(served.process.pid)
+    for process in [service, *service.children(recursive=True)]:
+        try:
+            command = " ".join(process.cmdline())[:200]
+            sockets = process.net_connections("inet")
+        except psutil.NoSuchProcess:
+            continue
+        found |= {(one.laddr.ip, command) for one in sockets if one.status == psutil.CONN_LISTEN}
+    return found
+
+
+def test_nothing_that_is_started_listens_beyond_this_machine(service: Served) -> None:
+    with service.client(f"{PLANTED}-of-the-admin") as admin:
+        space = SPACE.replace("NAME", "heard").replace("trials: 2", "trials: 500")
+        assert admin.post("/sweeps", content=space, headers=YAML).status_code == 201
+        deadline = time.monotonic() + 240
+        while not (admin.get("/sweeps/heard").json()["counts"] or {"done": 0})["done"]:
+            assert time.monotonic() < deadline, admin.get("/sweeps/heard/logs").text
+            time.sleep(1)
+        heard = listening(service)
+        admin.delete("/sweeps/heard")
+        wait(admin, "heard", "stopped")
+    assert all(any(part in command for _, command in heard) for part in ("gcs_server", "raylet", "Agent"))
+    assert {address for address, _ in heard} <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}, heard
 
 
 def test_a_person_has_one_sweep_under_way_where_that_is_the_bound(service: Served) -> None:
