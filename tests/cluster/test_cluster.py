@@ -24,7 +24,7 @@ pytestmark = [
 
 EPOCHS = 6
 MLFLOW = "MLflow at http://mlflow:5000"
-POSTGRES = "postgresql+psycopg://sweeper:***@postgres:5432/optuna"
+POSTGRES = "postgresql+psycopg://sweeper@postgres:5432/optuna"
 RATES = [1e-3, 2e-3, 4e-3, 3e-3, 5e-3, 6e-3, 7e-3, 8e-3]
 
 
