@@ -168,8 +168,6 @@ def _from_file(name: str, file: WeightsFile, options: dict[str, Any]) -> Any:
     """
     if file.is_archive and name != tiny_dino.NAME:
         return _from_archive(name, file, options)
-    if file.is_archive and name != tiny_dino.NAME:
-        return _from_archive(name, file, options)
     state = file.state()
     vit = _built(name, options)
     _check_size(name, file, state, vit, options)
