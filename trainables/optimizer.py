@@ -2,15 +2,39 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8
+# Numbers that one operation steps: its temporaries are as large, too large for a whole model of 400 million.
+_AT_ONCE = 2**24
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Parameters that are stepped by one operation.
+
+    Attributes:
+        live: the parameters, of which ``parameters`` is the memory.
+        parameters: (K, P).
+        moments: (K, P) each.
+        owners: (P,), the block of each number; None without blocks.
+    """
+
+    live: list[Tensor]
+    parameters: Tensor
+    moments: list[Tensor]
+    owners: Tensor | None
+
+    def spread(self, values: Tensor) -> Tensor:
+        """A value of each block, (K, N), as one of each number, (K, P); without blocks it stays (K, 1)."""
+        return values.float() if self.owners is None else values.float().index_select(1, self.owners)
 
 
 class Packed:
-    """Parameters and their moments, side by side in memory, so that one operation steps them all.
+    """Parameters and their moments, side by side in memory, so that one operation steps many of them.
 
     A step of the two hundred small tensors of a pack's adapters would otherwise be two thousand operations,
     each of which takes longer to start than to run.
@@ -47,6 +71,7 @@ class Packed:
         self.steps = self._lr.new_zeros(len(lr), 1 + max(blocks or [0]))
         self._moving = torch.ones_like(self._lr)
         self._places: list[int] = []
+        self._runs: list[_Run] = []
 
     @torch.no_grad()
     def step(self, factor: float, is_open: Tensor | None = None) -> None:
@@ -60,33 +85,48 @@ class Packed:
         if not places:
             return
         if places != self._places:
-            self._join(places)
-        live = [self.parameters[place] for place in places]
-        gradient = torch.cat([p.grad.reshape(len(self._lr), -1) for p in live if p.grad is not None], dim=1)
-        for p in live:
-            p.grad = None
+            self._places, self._runs = places, [self._join(run) for run in self._split(places)]
         if self._blocks is not None and is_open is not None:
             self._moving = is_open.to(self._lr)
         self.steps += self._moving
-        self._update(gradient, self._lr * factor, *self._joined)
+        for run in self._runs:
+            self._update(run, self._gradient(run), self._lr * factor)
 
-    def _join(self, places: list[int]) -> None:
+    def _split(self, places: list[int]) -> list[list[int]]:
+        """The places in runs of at most `_AT_ONCE` numbers, or of one parameter that is larger."""
+        runs: list[list[int]] = []
+        total = 0
+        for place in places:
+            size = self.parameters[place].numel()
+            if not runs or total + size > _AT_ONCE:
+                runs.append([])
+                total = 0
+            runs[-1].append(place)
+            total += size
+        return runs
+
+    def _join(self, places: list[int]) -> _Run:
         """Puts the parameters of these places, and their moments, side by side."""
         chosen = [[tensors[place] for place in places] for tensors in (self.parameters, *self.moments)]
-        self._places = places
-        self._joined = [_joined(tensors, len(self._lr)) for tensors in chosen]
-        if self._blocks is not None:
-            sizes = torch.tensor([p[0].numel() for p in chosen[0]])
-            owners = torch.tensor([self._blocks[place] for place in places]).repeat_interleave(sizes)
-            self._owners = owners.to(self._lr.device)
+        parameters, *moments = (_joined(tensors, len(self._lr)) for tensors in chosen)
+        if self._blocks is None:
+            return _Run(chosen[0], parameters, moments, None)
+        sizes = torch.tensor([p[0].numel() for p in chosen[0]])
+        owners = torch.tensor([self._blocks[place] for place in places]).repeat_interleave(sizes)
+        return _Run(chosen[0], parameters, moments, owners.to(self._lr.device))
 
-    def _spread(self, values: Tensor) -> Tensor:
-        """A value of each block, (K, N), as one of each number, (K, P); without blocks it stays (K, 1)."""
-        return values.float() if self._blocks is None else values.float().index_select(1, self._owners)
+    def _gradient(self, run: _Run) -> Tensor:
+        """The gradients of a run, (K, P), taken from its parameters."""
+        gradient = torch.cat(
+            [p.grad.reshape(len(self._lr), -1) for p in run.live if p.grad is not None], dim=1
+        )
+        for p in run.live:
+            p.grad = None
+        return gradient
 
     @abstractmethod
-    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
-        """Changes parameters and moments in place, all (K, P), at rates (K, 1)."""
+    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
+        """Changes a run in place by its gradient (K, P), at rates (K, 1)."""
 
     def state(self) -> list[Tensor]:
         """The moments, each in the order of the parameters, and the counts of steps."""
@@ -121,14 +161,14 @@ class PackedAdamW(Packed):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, moments=2, blocks=blocks)
 
-    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
-        first, second = moments
-        steps, moving = self.steps.clamp_min(1), self._spread(self._moving)
+    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
+        first, second = run.moments
+        steps, moving = self.steps.clamp_min(1), run.spread(self._moving)
         first.lerp_(gradient, (1 - _BETA1) * moving)
-        second.lerp_(gradient.square(), (1 - _BETA2) * moving)
-        root = second.sqrt().mul_(self._spread((1 - _BETA2**steps).rsqrt())).add_(_EPSILON)
-        p.mul_(self._spread(1 - lr * self._decay * self._moving))
-        p.sub_(self._spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
+        second.lerp_(gradient.square_(), (1 - _BETA2) * moving)
+        root = second.sqrt().mul_(run.spread((1 - _BETA2**steps).rsqrt())).add_(_EPSILON)
+        run.parameters.mul_(run.spread(1 - lr * self._decay * self._moving))
+        run.parameters.sub_(run.spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
 
 
 class PackedSGD(Packed):
@@ -154,10 +194,10 @@ class PackedSGD(Packed):
         super().__init__(parameters, lr, decay, moments=1 if momentum else 0, blocks=blocks)
         self._momentum = momentum
 
-    def _update(self, gradient: Tensor, lr: Tensor, p: Tensor, *moments: Tensor) -> None:
-        moving = self._spread(self._moving)
-        step = gradient + self._decay.float() * p
-        for moment in moments:
+    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
+        moving = run.spread(self._moving)
+        step = gradient + self._decay.float() * run.parameters
+        for moment in run.moments:
             moment.lerp_(self._momentum * moment + step, moving)
             step = moment
-        p.sub_(lr.float() * moving * step)
+        run.parameters.sub_(lr.float() * moving * step)

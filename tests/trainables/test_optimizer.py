@@ -42,7 +42,12 @@ def generator() -> Generator:
     return Generator().manual_seed(0)
 
 
-def test_packed_adamw_is_torchs_adamw_for_every_member(generator: Generator) -> None:
+# Numbers that one operation steps: all of them, and one parameter at a time.
+@pytest.mark.parametrize("at_once", [2**24, 20])
+def test_packed_adamw_is_torchs_adamw_for_every_member(
+    generator: Generator, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.optimizer._AT_ONCE", at_once)
     shapes = [(len(RATES), *shape) for shape in SHAPES]
     start = random_tensors(shapes, generator)
     gradients = [random_tensors(shapes, generator) for _ in FACTORS]
