@@ -6,7 +6,7 @@ from functools import cached_property
 from torch import Tensor
 
 from trainables.augment import augmented
-from trainables.backbones.stages import Entry
+from trainables.backbones.forward_pass import Entry
 from trainables.data import ImageSet
 
 

@@ -1,6 +1,7 @@
 """A pack of models in training: an adapted backbone and an objective for each member."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Texts
-from trainables.backbones.stages import Entry
+from trainables.backbones.forward_pass import Entry, run
 from trainables.batch import Batch
 from trainables.data import ImageSet
 from trainables.methods import METHODS
@@ -83,19 +84,19 @@ class Learner(nn.Module):
 
     def _features(self, batch: Batch) -> Tensor:
         """(K, B, D)."""
-        untouched = self.method.frozen_layers()
-        with self._autocast():
-            if self.prefix is None:
-                features = self.method(batch.of(batch.pixels, range(self.size)))
-            else:
-                groups = [[k for k in range(self.size) if untouched[k] == n] for n in sorted(set(untouched))]
-                entries = [
-                    Entry(untouched[group[0]], self.prefix.before(batch, untouched[group[0]], group))
-                    for group in groups
-                ]
-                features = self.method.finish(entries, groups)
-        members: Tensor = features.float().unflatten(0, (self.size, -1))
-        return members
+        starts = self.method.frozen_layers() if self.prefix else [0] * self.size
+        groups = [(n, [k for k in range(self.size) if starts[k] == n]) for n in sorted(set(starts))]
+        with self._autocast(), self.method.entered(groups):
+            entries = [Entry(layer, self._before(batch, layer, members)) for layer, members in groups]
+            features = run(self.method.backbone, entries).float()
+        rows = dict(zip(chain(*(members for _, members in groups)), features.chunk(self.size), strict=True))
+        return torch.stack([rows[k] for k in range(self.size)])
+
+    def _before(self, batch: Batch, layer: int, members: Sequence[int]) -> Tensor:
+        """What a layer is given of the pictures of P members: (P * B, ...), as `Entry.inputs` has it."""
+        if self.prefix is None:
+            return batch.of(batch.pixels, members)
+        return self.prefix.before(batch, layer, members)
 
     def _encode_text(self, tokens: Tensor) -> Tensor:
         with self._autocast():

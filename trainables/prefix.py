@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainables.backbones import Backbone
-from trainables.backbones.stages import Entry, run
+from trainables.backbones.forward_pass import Entry, run
 from trainables.batch import Batch
 from trainables.data import ImageSet
 
@@ -74,7 +74,7 @@ class Prefix:
     def _run(self, entry: Entry, layer: int) -> Tensor:
         # What is remembered while measuring may be trained on later.
         with torch.inference_mode(False), torch.no_grad():
-            return run(self._backbone, entry, layer)
+            return run(self._backbone, [entry], layer)
 
 
 class _Known:

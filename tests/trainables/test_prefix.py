@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainables import Problem, Training
-from trainables.backbones.stages import Entry, finish, run
+from trainables.backbones.forward_pass import Entry, run, run_layers
 from trainables.batch import Batch
 from trainables.methods.block_method import BlockMethod
 from trainables.prefix import Prefix
@@ -118,8 +118,8 @@ def test_the_parts_of_a_model_are_the_model(any_problem: Problem, start: int) ->
     assert backbone.depth("image") == 2
     with torch.no_grad():
         whole = backbone(pixels)
-        reached = run(backbone, Entry(0, pixels), start)
-        assert torch.equal(finish(backbone, [Entry(start, reached)]), whole)
+        reached = run(backbone, [Entry(0, pixels)], start)
+        assert torch.equal(run(backbone, [Entry(start, reached)]), whole)
         assert torch.equal(backbone(pixels), whole)  # It is left as it was.
 
 
@@ -127,8 +127,35 @@ def test_rows_join_in_the_order_of_their_entries(any_problem: Problem) -> None:
     backbone, pixels = any_problem.backbone, any_problem.task.val.pixels
     parts = pixels.split(4)
     with torch.no_grad():
-        entries = [Entry(n, run(backbone, Entry(0, part), n)) for n, part in enumerate(parts)]
-        torch.testing.assert_close(finish(backbone, entries), backbone(pixels), rtol=1e-4, atol=1e-5)
+        entries = [Entry(n, run(backbone, [Entry(0, part)], n)) for n, part in enumerate(parts)]
+        torch.testing.assert_close(run(backbone, entries), backbone(pixels), rtol=1e-4, atol=1e-5)
+
+
+def test_the_loop_over_the_layers_can_be_compiled(any_problem: Problem, make_space: MakeSpace) -> None:
+    """Whole, without a break, with members that enter at other layers; forward and backward."""
+    first, last = (any_problem.backbone.block_names(("fc2",), ("image",))[place] for place in (0, -1))
+    spaces = [make_space("selective_lora", {"mask": [name]}) for name in (last, first, last)]
+    training = Training(any_problem, spaces, Prefix(any_problem.backbone, 1.0))
+    training.run_batches(1)  # B is zero at the start, and so would be the gradient of A.
+    method, pixels = training.learner.method, any_problem.task.val.pixels[torch.arange(4)]
+    embedded = method.backbone.embed(pixels)
+    tokens = run_layers(any_problem.backbone.image_layers()[:1], embedded.arguments, {0: embedded.tokens})
+    arriving = {0: embedded.tokens, 1: tokens.repeat(2, 1, 1)}
+
+    def passed(loop: Callable[..., Any]) -> list[torch.Tensor]:
+        with method.entered([(0, [1]), (1, [0, 2])]):
+            after = loop(method.backbone.image_layers(), embedded.arguments, arriving)
+        after.square().mean().backward()
+        trained = [p for p in method.parameters() if p.requires_grad]
+        gradients = [p.grad.clone() for p in trained if p.grad is not None]
+        for p in trained:
+            p.grad = None
+        return [after.detach(), *gradients]
+
+    plain = passed(run_layers)
+    compiled = passed(torch.compile(run_layers, backend="aot_eager", fullgraph=True))
+    assert len(plain) > 2
+    torch.testing.assert_close(compiled, plain)
 
 
 def test_a_frozen_layer_is_run_once_for_a_set_and_not_at_all_where_it_is_remembered(

@@ -5,12 +5,13 @@ import logging
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Self
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
+from trainables.backbones.stand_ins import Arguments, Given, Reached, Recorder, standing_in
 from trainables.backbones.texts import Texts
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError
@@ -22,6 +23,18 @@ PARTS = ("q", "k", "v")
 """The thirds of the outputs of a qkv layer, each a block where it is asked for by its own name."""
 
 _LONGEST_REASON = 160
+
+
+class Embedded(NamedTuple):
+    """What the first transformer layer is given.
+
+    Attributes:
+        tokens: (N, L, D).
+        arguments: what each layer is called with beside the tokens.
+    """
+
+    tokens: Tensor
+    arguments: list[Arguments]
 
 
 class Backbone(nn.Module):
@@ -82,6 +95,34 @@ class Backbone(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (N, D) of pixels (N, 3, H, W) from 0 to 255."""
         return self.encode((pixels.float() / 255 - self.mean) / self.std)
+
+    def embed(self, pixels: Tensor) -> Embedded:
+        """What comes before the image tower's transformer layers, of pixels (N, 3, H, W) from 0 to 255."""
+        recorder = Recorder(self.depth("image"))
+        with standing_in(self._image_layers, recorder), suppress(Reached):
+            self(pixels)
+        return Embedded(recorder.tokens, recorder.arguments)
+
+    def image_layers(self) -> list[nn.Module]:
+        """The transformer layers of the image tower."""
+        return list(self._image_layers)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Features (N, D) of what the last transformer layer gives, (N, L, D)."""
+        with standing_in(self._image_layers, Given(tokens)):
+            # The library's pass has to start somewhere: what it makes of this picture is thrown away.
+            features: Tensor = self(self.blank())
+        return features
+
+    def blank(self) -> Tensor:
+        """Pixels (1, 3, H, W) of one black picture."""
+        side = self.preprocessing.size
+        return self.mean.new_zeros(1, 3, side, side)
+
+    @property
+    def _image_layers(self) -> Any:
+        """A list or a sequence of modules."""
+        return self.get_submodule(self.layers["image"])
 
     def fork(self, trained: Collection[str] = ()) -> Self:
         """A copy with its own modules over the same frozen tensors: layers can be replaced in it.

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.backbones.backbone import Backbone, reason
-from trainables.backbones.stages import Entry, finish, run
+from trainables.backbones.forward_pass import Entry, run
 from trainables.errors import ProblemError
 
 # Rounding differs with the number of pictures in a pass.
@@ -68,8 +68,10 @@ def _check_parts(backbone: Backbone, picture: Tensor, features: Tensor) -> None:
     try:
         entries = [Entry(0, picture)]
         for place in places:
-            entries.append(Entry(place, run(backbone, entries[-1], place)))
-        parts = finish(backbone, entries[1:])
+            entries.append(Entry(place, run(backbone, entries[-1:], place)))
+        if len({entry.inputs.shape for entry in entries[1:]}) > 1:
+            raise ValueError("the tokens change their number or width")
+        parts = run(backbone, entries[1:])
         same = torch.allclose(parts, features.expand_as(parts), rtol=_TOLERANCE, atol=_TOLERANCE)
         why = "" if same else "the features differ"
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from trainables.backbones import Backbone
-from trainables.backbones.stages import Entry
 from trainables.methods.blocks import Block
 from trainables.methods.method import Method
 
@@ -37,7 +36,7 @@ class BlockMethod(Method):
         # A copy, here: a method's own tensor may change, and a GPU is not asked again.
         self._kept = kept.cpu().clone()
         self._frozen = self._first_layers(self._kept)
-        self._groups: list[tuple[int, list[int]]] = []
+        self._groups: Sequence[tuple[int, Sequence[int]]] = []
 
     @contextmanager
     def measured(self) -> Iterator[None]:
@@ -49,18 +48,14 @@ class BlockMethod(Method):
         finally:
             self.keep(kept)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Features (K * N, D) of pixels (K * N, 3, H, W) from 0 to 255, the members one after the other."""
-        return self.finish([Entry(0, pixels)], [range(self.size)])
+    @contextmanager
+    def entered(self, groups: Sequence[tuple[int, Sequence[int]]]) -> Iterator[None]:
+        """As `Method.entered`: every block knows which members have entered before it."""
+        if groups != self._groups:
+            self._arrange(groups)
+        yield
 
-    def finish(self, entries: Sequence[Entry], groups: Sequence[Sequence[int]]) -> Tensor:
-        """Features (K * N, D), the members one after the other, of rows that skip layers."""
-        entered = [(entry.layer, list(group)) for entry, group in zip(entries, groups, strict=True)]
-        if entered != self._groups:
-            self._arrange(entered)
-        return super().finish(entries, groups)
-
-    def _arrange(self, groups: list[tuple[int, list[int]]]) -> None:
+    def _arrange(self, groups: Sequence[tuple[int, Sequence[int]]]) -> None:
         """Tells every block of the image tower which members have entered before it."""
         self._groups = groups
         for block, layer, row in zip(self.placed, self._layers, self._kept.T.tolist(), strict=True):

@@ -1,14 +1,14 @@
 """What the methods with learnable gates share: a score for every block, and its price."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Backbone
-from trainables.backbones.stages import Entry
 from trainables.gates import Gates, falling_count
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block, Gate
@@ -66,11 +66,13 @@ class GatedMethod(BlockMethod):
         self._drop()
         return fork
 
-    def finish(self, entries: Sequence[Entry], groups: Sequence[Sequence[int]]) -> Tensor:
-        """As `Method.finish`. The gates are the same in all blocks of a pass, so they are found once."""
+    @contextmanager
+    def entered(self, groups: Sequence[tuple[int, Sequence[int]]]) -> Iterator[None]:
+        """As `Method.entered`. The gates are the same in all blocks of a pass, so they are found once."""
         self._columns = self.gates().unbind(dim=1)
         try:
-            return super().finish(entries, groups)
+            with super().entered(groups):
+                yield
         finally:
             self._columns = ()
 

@@ -5,11 +5,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import KINDS, Backbone
-from trainables.backbones.stages import Entry, finish
 from trainables.errors import ProblemError
 from trainables.optimizer import PackedSGD
 
@@ -59,23 +57,18 @@ class Method(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (K * N, D) of pixels (K * N, 3, H, W) from 0 to 255, the members one after the other."""
-        features: Tensor = self.backbone(pixels)
+        with self.entered([(0, range(self.size))]):
+            features: Tensor = self.backbone(pixels)
         return features
 
-    def finish(self, entries: Sequence[Entry], groups: Sequence[Sequence[int]]) -> Tensor:
-        """Features (K * N, D), the members one after the other, of rows that skip layers.
+    def entered(self, groups: Sequence[tuple[int, Sequence[int]]]) -> AbstractContextManager[None]:
+        """While it lasts, members pass the image tower in groups, each from a layer on.
 
         Args:
-            entries: in ascending order of their layers, none after a layer that the method has changed.
-            groups: the members that each entry's rows belong to.
+            groups: a layer and the members that enter there, in ascending order of the layers; none after a
+                layer that the method has changed for them.
         """
-        features = finish(self.backbone, entries)
-        order = [k for group in groups for k in group]
-        if order == sorted(order):
-            return features
-        back = torch.tensor(order, device=features.device).argsort()
-        ordered: Tensor = features.unflatten(0, (self.size, -1))[back].flatten(0, 1)
-        return ordered
+        return nullcontext()
 
     def frozen_layers(self) -> list[int]:
         """For each member, how many of the image tower's first layers it leaves as they were pre-trained."""

@@ -1,0 +1,70 @@
+"""The forward pass of an image tower: embed, then a loop over its layers, then pool.
+
+The members of a pack lie one after the other along the batch axis. Each enters at the first layer that is
+its own: what comes before is the pre-trained model's, the same for all, and need not be run for each. So the
+shared prefix of a pack is where the loop starts, and where rows join it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainables.backbones.backbone import Backbone
+from trainables.backbones.stand_ins import Arguments
+
+
+class Entry(NamedTuple):
+    """Rows of a batch that skip the first layers.
+
+    Attributes:
+        layer: the first one that they pass; 0 for all of the model, the tower's depth for none.
+        inputs: what that layer is given: tokens (N, L, D). Of layer 0, pixels (N, 3, H, W) from 0 to 255; of
+            the depth, features (N, D).
+    """
+
+    layer: int
+    inputs: Tensor
+
+
+def run(backbone: Backbone, entries: Sequence[Entry], stop: int | None = None) -> Tensor:
+    """What layer ``stop`` is given of all rows, as `Entry.inputs` has it; by default, the features (N, D).
+
+    Args:
+        backbone: pre-trained, or with blocks that know which rows have entered before them.
+        entries: in ascending order of their layers, none after ``stop``. Their rows stay in this order.
+        stop: the tower's depth by default.
+    """
+    layers = backbone.image_layers()
+    stop = len(layers) if stop is None else stop
+    arriving = {entry.layer: entry.inputs for entry in entries}
+    last = [arriving.pop(stop)] if stop in arriving else []
+    if not arriving:
+        return last[0]
+    embedded = backbone.embed(arriving.get(0, backbone.blank()))
+    if 0 in arriving:
+        arriving[0] = embedded.tokens
+    tokens = run_layers(layers[:stop], embedded.arguments, arriving)
+    reached = backbone.pool(tokens) if stop == len(layers) else tokens
+    return torch.cat([reached, *last])
+
+
+def run_layers(
+    layers: Sequence[nn.Module], arguments: Sequence[Arguments], arriving: Mapping[int, Tensor]
+) -> Tensor:
+    """Tokens (N, L, D) after all layers, of rows that arrive at one layer or another, the earliest first.
+
+    Args:
+        layers: in order.
+        arguments: what each is called with beside the tokens.
+        arriving: tokens, by the layer that they are given to first.
+    """
+    first = min(arriving)
+    tokens = arriving[first]
+    for place in range(first, len(layers)):
+        if place > first and place in arriving:
+            tokens = torch.cat([tokens, arriving[place]])
+        args, kwargs = arguments[place]
+        tokens = layers[place](tokens, *args, **kwargs)
+    return tokens
