@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from search_spaces.errors import Mistake
 from search_spaces.part import Part, mistaken, refuse
 
-BudgetMode = Literal["search", "controlled", "mask"]
+BudgetMode = Literal["search", "controlled", "mask", "path"]
 
 
 class Budget(Part):
@@ -27,7 +27,8 @@ class Budget(Part):
     mode: BudgetMode = Field(
         default="search",
         description="how the budget is met: search looks for a price that leaves so many blocks active, "
-        "controlled closes blocks until so many are left, mask searches which blocks are open",
+        "controlled closes blocks until so many are left, mask searches which blocks are open, path goes "
+        "from all blocks to few in one training, and leaves a model at each number",
     )
 
     @model_validator(mode="after")

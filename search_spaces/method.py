@@ -1,5 +1,6 @@
 """How the model is adapted: one class a method, told apart by name."""
 
+from itertools import pairwise
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
@@ -59,6 +60,31 @@ Mask = Annotated[
 ActiveBlocks = Annotated[int, Field(ge=1, description="how many blocks are adapted")]
 
 
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False, min_length=1)]
+
+
+class Path(Part):
+    """One training that goes through falling numbers of open blocks and leaves a finished model at each."""
+
+    counts: Counts | None = Field(
+        default=None,
+        description="the numbers of open blocks, falling; null means all blocks, then half of them each time "
+        "down to 1, with the budget among them",
+    )
+    dense: float = Field(
+        default=0.25, gt=0, lt=1, description="share of the steps in which all blocks are open, at the start"
+    )
+
+    @model_validator(mode="after")
+    def _falling(self) -> Self:
+        counts = self.counts or ()
+        for place, (before, after) in enumerate(pairwise(counts), start=1):
+            if after >= before:
+                text = f"{after} comes after {before}; each number must be smaller than the one before"
+                refuse(Mistake(("counts", place), text))
+        return self
+
+
 class Gated(Part):
     """Every block has a score, and is active while that is not below the threshold.
 
@@ -84,6 +110,9 @@ class Gated(Part):
     )
     ramp: float = Field(
         default=0.5, gt=0, le=1, description="share of the schedule after which active_blocks is reached"
+    )
+    path: Path | None = Field(
+        default=None, description="goes through falling numbers of open blocks; with budget.mode: path"
     )
     mask: Mask | None = Field(
         default=None,

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from search_spaces.budget import Budget
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import Gated, Method
+from search_spaces.method import Path as PathSettings
 from search_spaces.search import Domain, Range
 
 _LOG_RANGE = "{low: 0.05, high: 20, log: true}"
@@ -15,8 +16,12 @@ def mode_mistakes(
 ) -> Iterator[Mistake]:
     """Modes other than search choose the blocks of a gated method, so nothing else may choose them."""
     mode = budget.mode
+    if mode != "path" and isinstance(method, Gated) and method.path is not None:
+        yield Mistake(("method", "path"), f"goes with budget.mode: path, got mode: {mode}; leave it out")
     if mode == "search":
         return
+    if mode == "path" and isinstance(method, Gated) and method.path is not None:
+        yield from _path_mistakes(budget, method.path)
     if mode == "mask" and sampler == "grid":
         text = "grid holds no masks, which mode mask searches; use tpe or random, or budget.mode: search"
         yield Mistake(("search", "sampler"), text)
@@ -36,6 +41,13 @@ def mode_mistakes(
         if getattr(method, key) is not None:
             text = f"cannot be set in mode {mode}, which chooses the open blocks itself; {remedy}"
             yield Mistake(("method", key), text)
+
+
+def _path_mistakes(budget: Budget, path: PathSettings) -> Iterator[Mistake]:
+    if path.counts and budget.active_blocks and budget.active_blocks not in path.counts:
+        counts = ", ".join(map(str, path.counts))
+        text = f"has {counts}, but not the budget of {budget.active_blocks}; add it, or leave counts out"
+        yield Mistake(("method", "path", "counts"), text)
 
 
 def sampler_mistakes(

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -63,15 +64,7 @@ def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
 
 def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
     """The member's part of every tensor that training changes."""
-    named: list[tuple[str, Tensor]] = [
-        (f"trained/{name}", p) for name, p in training.learner.trained().items()
-    ]
-    named += [(f"decided/{name}", t) for name, t in training.learner.method.decided().items()]
-    for number, optimizer in enumerate(training.optimizers):
-        named += [(f"optimizer/{number}/{place}", t) for place, t in enumerate(optimizer.state())]
-    packed = training.learner.method.packable
-    for name, tensor in named:
-        yield name, tensor[member : member + 1] if packed else tensor
+    return chain(training.learned(member), training.moved(member))
 
 
 def write(checkpoint: Checkpoint, folder: str | Path) -> None:

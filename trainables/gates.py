@@ -37,7 +37,7 @@ class Gates(nn.Module):
         scores: (K, N), trained.
         threshold: (K, 1), tau.
         price: (K,), lambda.
-        frozen: (K,), whether a member's scores are decided: then they get no gradient and have no price.
+        frozen: (K, N), whether a block is decided: then its score gets no gradient and has no price.
         pull: by how much a price of 1 pulls at every score: 1 / N for the mean, 1 for the sum.
     """
 
@@ -57,7 +57,7 @@ class Gates(nn.Module):
         self.scores = nn.Parameter(torch.tensor(initial)[:, None].repeat(1, blocks))
         self.register_buffer("threshold", torch.tensor(threshold)[:, None])
         self.register_buffer("price", torch.tensor(price))
-        self.register_buffer("frozen", torch.zeros(len(price), dtype=torch.bool))
+        self.register_buffer("frozen", torch.zeros(len(price), blocks, dtype=torch.bool))
         self.pull = 1 / blocks if penalty == "mean" else 1.0
 
     def forward(self) -> Tensor:
@@ -69,7 +69,7 @@ class Gates(nn.Module):
         return self.price * self.pull * self._learning().abs().sum(dim=1)
 
     def _learning(self) -> Tensor:
-        return torch.where(self.frozen[:, None], self.scores.detach(), self.scores)
+        return torch.where(self.frozen, self.scores.detach(), self.scores)
 
     @torch.no_grad()
     def cut(self, member: int, count: int) -> Tensor:
@@ -77,20 +77,24 @@ class Gates(nn.Module):
 
         The amount puts the threshold midway between the last score that stays open and the first that
         closes; it is negative where blocks have to open, and zero where so many are open already. Of equal
-        scores the earlier block stays open. A GPU is not waited for.
+        scores the earlier block stays open. What is closed and frozen stays so, and ``count`` is at most as
+        many as there are beside it. A GPU is not waited for.
 
         Returns:
             The amount, (): what a price would have taken from each score.
         """
-        threshold = self.threshold[member, 0]
-        scores, order = self.scores[member].sort(descending=True, stable=True)
-        edge = scores[max(0, count - 1) : count + 1].mean()
+        threshold, scores = self.threshold[member, 0], self.scores[member]
+        gone = self.frozen[member] & (scores < threshold)
+        ranked, order = scores.masked_fill(gone, -torch.inf).sort(descending=True, stable=True)
+        last, next_ = ranked[max(0, count - 1)], ranked[min(count, len(ranked) - 1)]
+        edge = torch.where(next_.isinf(), last, (last + next_) / 2)
         settled = (scores >= threshold).sum() == count
         amount = torch.where(settled, 0.0, edge - threshold)
-        lowered = scores - amount
+        lowered = ranked - amount
         # Equal scores, and rounding, would leave some on the wrong side.
         stay, close = lowered[:count].clamp_min(threshold), lowered[count:].clamp_max(_below(threshold))
-        self.scores[member, order] = torch.cat([stay, close])
+        cut = torch.empty_like(scores).scatter(0, order, torch.cat([stay, close]))
+        self.scores[member] = torch.where(gone, scores, cut)
         return amount
 
     @torch.no_grad()
@@ -104,13 +108,3 @@ class Gates(nn.Module):
 def _below(threshold: Tensor) -> Tensor:
     """The largest score that is not open."""
     return torch.nextafter(threshold, torch.full_like(threshold, -torch.inf))
-
-
-def falling_count(done: float, blocks: int, count: int) -> int:
-    """Blocks that are open when a share ``done`` of the ramp is over: from all of them to ``count``.
-
-        b = count + (blocks - count) (1 - done)^3, rounded; ``count`` at the end of the ramp and after it
-
-    Source: AdaLoRA's rank budget (arXiv 2303.10512, equation 12), without its warm-up.
-    """
-    return count + round((blocks - count) * (1 - min(1.0, done)) ** 3)

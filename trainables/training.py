@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,6 +30,23 @@ def learning_rate_share(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
+@dataclass(frozen=True)
+class Point:
+    """A finished model that a trial leaves on its way.
+
+    Attributes:
+        blocks: how many are open.
+        metrics: on validation and test splits; ``epoch`` is that of the trial, and may have a fraction.
+        active: names of the open blocks.
+        tensors: what it is made of, by name.
+    """
+
+    blocks: int
+    metrics: Metrics
+    active: tuple[str, ...]
+    tensors: dict[str, Tensor]
+
+
 class Training:
     """K trials that share a backbone, a batch size and a schedule; all else is their own.
 
@@ -39,6 +58,7 @@ class Training:
 
     Attributes:
         epoch: epochs done.
+        points: the finished models that each member has left on its way.
         epochs: epochs asked for, over all phases of the method; 0 for a method that trains nothing.
     """
 
@@ -52,14 +72,17 @@ class Training:
         self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
         self.epoch = 0
+        self.points: list[list[Point]] = [[] for _ in spaces]
         phases = self.learner.method.phases if self.learner.trained() else 0
         self.epochs = phases * self.schedule["epochs"]
         self.steps = self.schedule["epochs"] * self.batches
+        self.levels = self.learner.method.levels(self.steps)
         shares = [self._share(step) for step in range(1, self.steps + 1)]
         self.learner.method.schedule(shares, self.schedule["epochs"])
 
     def _share(self, step: int) -> float:
-        return learning_rate_share(step, self.steps, self.schedule["warmup"])
+        start, end = next((start, end) for start, end in pairwise((0, *self.levels.ends)) if step <= end)
+        return learning_rate_share(step - start, end - start, self.schedule["warmup"])
 
     def _optimizers(self) -> list[Packed]:
         trainings = [space["training"] for space in self.spaces]
@@ -115,6 +138,31 @@ class Training:
         for optimizer in self.optimizers:
             optimizer.step(share, is_open)
         self.learner.method.advance(number)
+        if number in self.levels.ends and self.levels.counts:
+            self._leave_points(self.levels.counts[self.levels.ends.index(number)], number / self.batches)
+
+    def _leave_points(self, blocks: int, epoch: float) -> None:
+        """Measures every member as it is, and keeps it."""
+        active = self.learner.method.active_blocks()
+        for k, (validation, test) in enumerate(zip(self.validate(), self.test(), strict=True)):
+            metrics = {**validation, **test, "epoch": epoch}
+            tensors = {name: tensor.detach().clone() for name, tensor in self.learned(k)}
+            self.points[k].append(Point(blocks, metrics, active[k], tensors))
+
+    def learned(self, member: int) -> Iterator[tuple[str, Tensor]]:
+        """The member's part of every tensor that the trained model is made of, by name."""
+        yield from ((f"trained/{name}", self._part(p, member)) for name, p in self.learner.trained().items())
+        for name, tensor in self.learner.method.decided().items():
+            yield f"decided/{name}", self._part(tensor, member)
+
+    def moved(self, member: int) -> Iterator[tuple[str, Tensor]]:
+        """The member's part of every tensor that the optimisers remember, by name."""
+        for number, optimizer in enumerate(self.optimizers):
+            for place, tensor in enumerate(optimizer.state()):
+                yield f"optimizer/{number}/{place}", self._part(tensor, member)
+
+    def _part(self, tensor: Tensor, member: int) -> Tensor:
+        return tensor[member : member + 1] if self.learner.method.packable else tensor
 
     @torch.no_grad()
     def validate(self) -> list[Metrics]:

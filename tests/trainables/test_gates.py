@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from trainables.gates import Gates, falling_count, indicator
+from trainables.counts import falling_count
+from trainables.gates import Gates, indicator
 from trainables.methods.blocks import LowRankBlock
 
 

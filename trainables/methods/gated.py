@@ -3,16 +3,17 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import accumulate
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Backbone
-from trainables.gates import Gates, falling_count
+from trainables.counts import Fall, Path, level_ends
+from trainables.forecast import Pressure, expected_active
+from trainables.gates import Gates
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block, Gate
-from trainables.methods.method import Settings
+from trainables.methods.method import Levels, Settings
 from trainables.optimizer import PackedSGD
 
 
@@ -20,12 +21,13 @@ class GatedMethod(BlockMethod):
     """loss = task_loss + lambda * mean_i |s_i|, from the epoch ``free_epochs`` on.
 
     Scores descend by plain SGD: under Adam the constant gradient of the penalty would be normalised away,
-    and lambda with it. A member chooses its blocks in one of three ways:
+    and lambda with it. A member chooses its blocks in one of four ways:
 
     - by ``lambda``, which is fixed: the published way.
-    - by ``active_blocks``: the open blocks fall from all to so many over the ramp, by `falling_count`. After
-      every step all scores are lowered by one amount (`Gates.cut`), which is what a price does; so the task
-      alone orders them, and lambda is an outcome. From the end of the ramp on, the gates stay.
+    - by ``active_blocks``: the open blocks fall from all to so many over the ramp. After every step all
+      scores are lowered by one amount (`Gates.cut`), which is what a price does; so the task alone orders
+      them, and lambda is an outcome. From the end of the ramp on, the gates stay.
+    - by ``path``: the count falls in the same way to one level after the other, and rests at each.
     - by ``mask``: these blocks are open from the start, and stay.
 
     A block that is closed for good costs nothing.
@@ -35,15 +37,11 @@ class GatedMethod(BlockMethod):
         self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
     ) -> Backbone:
         """The backbone with a gated block in the place of every candidate."""
-        self._counts: list[int] = [settings["active_blocks"] or 0 for settings in members]
         self.gates = Gates(
             len(self.blocks),
             initial=[settings["initial_score"] for settings in members],
             threshold=[settings["threshold"] for settings in members],
-            price=[
-                0.0 if count else settings["lambda"]
-                for count, settings in zip(self._counts, members, strict=True)
-            ],
+            price=[0.0 if _counts(settings) else settings["lambda"] for settings in members],
             penalty=members[0]["penalty"],
         )
         for k, settings in enumerate(members):
@@ -56,9 +54,11 @@ class GatedMethod(BlockMethod):
         self._closed_at = torch.zeros(self.size, len(self.blocks), device=device)
         self._score_lr = [settings["score_lr"] for settings in members]
         self._free_epochs = torch.tensor([settings["free_epochs"] for settings in members])
-        self._shares, self._epoch_steps, self._step = [0.0], 0, 0
+        self._counts: dict[int, Fall | Path] = {}
+        self._pressures: list[Pressure] = []
+        self._step = 0
         # Known without asking the device, for it is looked at in every step.
-        self._falling = [k for k, count in enumerate(self._counts) if count]
+        self._resting: dict[int, int] | None = None
         fork = self.insert(
             backbone,
             lambda linear, outputs, place: self.block(linear, outputs, lambda: self._gate(place), generators),
@@ -83,37 +83,55 @@ class GatedMethod(BlockMethod):
     def block(self, linear: nn.Module, outputs: slice, gate: Gate, generators: Sequence[Generator]) -> Block:
         """The gated block that stands in the place of a layer."""
 
+    def levels(self, steps: int) -> Levels:
+        """Of a path: the step at which each count ends, and the counts."""
+        path = self.members[0]["path"]
+        if not path:
+            return super().levels(steps)
+        counts = tuple(path["counts"])
+        return Levels(level_ends(steps, len(counts), path["dense"]), counts)
+
     def schedule(self, shares: Sequence[float], epochs: int) -> None:
         """Hears which share of its learning rate each step takes, over so many epochs."""
-        self._shares = [0.0, *accumulate(shares)]
-        self._epoch_steps = len(shares) // epochs
+        steps = len(shares)
+        for k, settings in enumerate(self.members):
+            if settings["path"]:
+                self._counts[k] = Path(*reversed(self.levels(steps)))
+            elif settings["active_blocks"]:
+                ramp = max(1, round(settings["ramp"] * steps))
+                self._counts[k] = Fall(len(self.blocks), settings["active_blocks"], ramp)
+        self._pressures = [self._pressure(k, shares, steps // epochs) for k in range(self.size)]
+
+    def _pressure(self, member: int, shares: Sequence[float], epoch: int) -> Pressure:
+        settings, counts = self.members[member], self._counts.get(member)
+        free = 0 if counts else settings["free_epochs"] * epoch
+        last = counts.steps if isinstance(counts, Fall) else len(shares)
+        return Pressure(settings["score_lr"], self.gates.pull, shares, free, last)
 
     def advance(self, step: int) -> None:
-        """Hears how many steps are done: cuts the scores of members whose count falls, to its end."""
+        """Hears how many steps are done: lowers the scores of members whose blocks are counted."""
         self._step = step
-        for k in self._falling:
-            self._lower(k, step / self._horizon(k))
-        falling = [k for k in self._falling if step < self._horizon(k)]
-        if falling != self._falling:
-            self._falling = falling
+        for k, counts in self._counts.items():
+            self._lower(k, counts)
+        resting = {k: counts.at(step) for k, counts in self._counts.items() if counts.settled(step)}
+        if resting != self._resting:
+            self._resting = resting
             self._drop()
 
-    def _lower(self, member: int, done: float) -> None:
+    def _lower(self, member: int, counts: Fall | Path) -> None:
+        """Closes blocks until as many are open as the step has, and for good where the count rests."""
+        if isinstance(counts, Fall) and member in (self._resting or {}):
+            return
         before = self.open()[member].bool()
-        count = falling_count(done, len(self.blocks), self._counts[member])
-        self._paid[member] += self.gates.cut(member, count)
-        closed = before & ~self.open()[member].bool()
-        self._closed_at[member].masked_fill_(closed, self._step)
-        self.gates.frozen[member] = done >= 1
-
-    def _horizon(self, member: int) -> int:
-        """Steps after which a member's gates are what they will be: its ramp's, or all of them."""
-        steps = len(self._shares) - 1
-        return max(1, round(self.members[member]["ramp"] * steps)) if self._counts[member] else steps
+        self._paid[member] += self.gates.cut(member, counts.at(self._step))
+        after = self.open()[member].bool()
+        self._closed_at[member].masked_fill_(before & ~after, self._step)
+        if counts.settled(self._step):
+            self.gates.frozen[member] = torch.ones_like(after) if isinstance(counts, Fall) else ~after
 
     def _drop(self) -> None:
         """Leaves out of every block the members in which it is closed for good."""
-        self.keep(self.open().bool() | ~self.gates.frozen[:, None])
+        self.keep(self.open().bool() | ~self.gates.frozen)
 
     def penalty(self, epoch: int) -> Tensor:
         """(K,): the price of the scores, once it is asked."""
@@ -130,12 +148,16 @@ class GatedMethod(BlockMethod):
         return gates
 
     def decided(self) -> dict[str, Tensor]:
-        """What the cuts have taken from the scores, and the step at which each block was closed last."""
-        return {"paid": self._paid, "closed_at": self._closed_at}
+        """What the cuts have taken from the scores, and the step at which each block was closed last.
+
+        On a path, also which blocks are closed for good.
+        """
+        decided = {"paid": self._paid, "closed_at": self._closed_at}
+        return decided | ({"frozen": self.gates.frozen} if self.members[0]["path"] else {})
 
     def closing_order(self) -> list[tuple[str, ...]]:
-        """For each member, the blocks that the falling count has closed, the first closed first."""
-        return [self._order(k) if count else () for k, count in enumerate(self._counts)]
+        """For each member, the blocks that a count has closed, the first closed first."""
+        return [self._order(k) if k in self._counts else () for k in range(self.size)]
 
     def _order(self, member: int) -> tuple[str, ...]:
         closed = (~self.open()[member].bool()).nonzero().flatten().tolist()
@@ -144,39 +166,25 @@ class GatedMethod(BlockMethod):
 
     @torch.no_grad()
     def gate_metrics(self) -> list[dict[str, float]]:
-        """``expected_active_blocks`` at the end; where the count falls, the ``lambda`` that does the same.
+        """``expected_active_blocks`` at the end; where a count falls once, the ``lambda`` that does the same.
 
-        With P = sum over steps of score_lr * share * pull, a price lambda takes lambda P from every score. So
-        with the push of the task so far, u = s - s0 + lambda P_now, a score is expected to end at
-
-            s0 - lambda P_end + u P_end / P_now
-
-        The lambda of a falling count is the constant price that would have taken what the cuts took.
+        That is the constant price that would have taken from the scores what the cuts took.
         """
-        return [
-            {"expected_active_blocks": self._expected_active(k)} | self._price(k) for k in range(self.size)
-        ]
+        return [self._gate_metrics(k) for k in range(self.size)]
 
-    def _price(self, member: int) -> dict[str, float]:
-        pressure = self._pressure(member)
-        return {"lambda": float(self._paid[member]) / pressure} if self._counts[member] and pressure else {}
-
-    def _expected_active(self, member: int) -> int:
-        settings, now, active = self.members[member], self._pressure(member), self.open()[member]
-        if self._counts[member]:
-            return self._counts[member]
+    def _gate_metrics(self, member: int) -> dict[str, float]:
+        counts, settings = self._counts.get(member), self.members[member]
+        now, end = self._pressures[member].until(self._step), self._pressures[member].at_the_end
+        if isinstance(counts, Path):
+            return {"expected_active_blocks": counts.counts[-1]}
+        if counts:
+            price = {"lambda": float(self._paid[member]) / now} if now else {}
+            return {"expected_active_blocks": counts.count, **price}
         if settings["mask"] is not None or not now:
-            return int(active.sum())
-        end = self._pressure(member, len(self._shares) - 1)
-        start, taken = settings["initial_score"], settings["lambda"] * now
-        push = self.gates.scores[member] - start + taken
-        # Without a rest, in which rounding could move a score over its threshold, the scores are the end.
-        expected = start + (push - taken) * (end / now) if end > now else self.gates.scores[member]
-        return int((expected >= settings["threshold"]).sum())
+            return {"expected_active_blocks": int(self.open()[member].sum())}
+        return {"expected_active_blocks": expected_active(self.gates.scores[member], settings, now, end)}
 
-    def _pressure(self, member: int, step: int | None = None) -> float:
-        """What a price of 1 takes from each score until a step: by default, until now."""
-        settings, horizon = self.members[member], self._horizon(member)
-        free = 0 if self._counts[member] else min(settings["free_epochs"] * self._epoch_steps, horizon)
-        until = max(free, min(self._step if step is None else step, horizon))
-        return float(settings["score_lr"]) * self.gates.pull * (self._shares[until] - self._shares[free])
+
+def _counts(settings: Settings) -> bool:
+    """Whether a count decides which blocks are open, and no price."""
+    return bool(settings["active_blocks"] or settings["path"])

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
@@ -12,6 +12,18 @@ from trainables.errors import ProblemError
 from trainables.optimizer import PackedSGD
 
 Settings = Mapping[str, Any]
+
+
+class Levels(NamedTuple):
+    """The runs of a schedule, after each of which there is a finished model.
+
+    Attributes:
+        ends: the step at which each ends.
+        counts: the blocks that are open then; empty where a method has one run, and no count.
+    """
+
+    ends: tuple[int, ...]
+    counts: tuple[int, ...] = ()
 
 
 class Method(nn.Module):
@@ -84,6 +96,14 @@ class Method(nn.Module):
         ``epoch`` is the number of epochs done.
         """
         return next(self.backbone.parameters()).new_zeros(self.size)
+
+    def levels(self, steps: int) -> Levels:
+        """The runs that a training of so many steps has: by default, one.
+
+        Raises:
+            ValueError: the steps are too few.
+        """
+        return Levels((steps,))
 
     def schedule(self, shares: Sequence[float], epochs: int) -> None:
         """Hears, once, which share of its learning rate each step of the training takes, over its epochs."""
