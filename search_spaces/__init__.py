@@ -4,6 +4,7 @@ from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget, BudgetMode
 from search_spaces.checks import PACKABLE
 from search_spaces.confirm import Confirm
+from search_spaces.counts import path_counts, path_of, with_counts
 from search_spaces.data import Data, Probe, Source
 from search_spaces.errors import SpaceError
 from search_spaces.load import as_text, change_space, load_space
@@ -49,7 +50,10 @@ __all__ = [
     "load_space",
     "longer_name",
     "parse_space",
+    "path_counts",
+    "path_of",
     "points",
     "suggest",
     "trials_of",
+    "with_counts",
 ]

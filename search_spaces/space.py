@@ -86,7 +86,7 @@ class Space(Part):
         sections: dict[str, Mapping[str, Any]] = {
             "model": self.model.dump(),
             "data": self.data.labels(),
-            "method": self.method.dump(),
+            "method": _unnested(self.method.dump()),
             "training": self.training.dump(),
             "budget": self.budget.dump(),
             "search": self.search.model_dump(include={"sampler", "trials", "seed", "prune"}),
@@ -167,10 +167,19 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Space.model_json_schema()
 
 
+def _unnested(section: Mapping[str, Any]) -> dict[str, Any]:
+    """A section with what is a mapping in it under dotted names."""
+    return {
+        f"{key}.{name}" if name else key: part
+        for key, value in section.items()
+        for name, part in (value.items() if isinstance(value, dict) else [("", value)])
+    }
+
+
 def _joined(value: Any) -> FlatValue:
     """A value as one scalar."""
     parts = [f"{name}={amount:g}" for name, amount in value.items()] if isinstance(value, dict) else value
-    return ",".join(parts) if isinstance(parts, list) else parts
+    return ",".join(map(str, parts)) if isinstance(parts, list) else parts
 
 
 def _changed(data: dict[str, Any], values: Mapping[str, Any]) -> Space:

@@ -107,7 +107,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
     from sweeper.commands.subsets import subsets
-    from sweeper.driver.fit import check_budget, check_fit, makes_prompts
+    from sweeper.driver.fit import check_budget, check_fit, check_steps, makes_prompts
     from sweeper.driver.progress import duration
     from sweeper.report import words
     from trainables import open_problem
@@ -130,6 +130,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return
+    check_steps(loaded, len(blocks), len(problem.task.train))
     for line in subsets(problem):
         say(line)
     cost = estimate(problem, loaded)
@@ -184,6 +185,10 @@ def export(
     trial: Annotated[
         str | None, typer.Option(help="a trial's number or a baseline's label; else the recommended one")
     ] = None,
+    blocks: Annotated[
+        int | None,
+        typer.Option(help="of a path, the model with so many open blocks; else its best inside the budget"),
+    ] = None,
     storage: Storage = None,
 ) -> None:
     """Take a trained model away: into a folder, into MLflow's registry, or both."""
@@ -192,10 +197,10 @@ def export(
     from sweeper import export
 
     if to and form:
-        chosen = export.export(name, trial, to, form, storage)
+        chosen = export.export(name, trial, to, form, storage, blocks)
         say(f"exported {chosen.key} as {form}: {to}")
     if register:
-        chosen, version = export.register(name, trial, register, storage)
+        chosen, version = export.register(name, trial, register, storage, blocks)
         say(f"registered {chosen.key} as version {version} of {register}")
 
 

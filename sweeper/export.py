@@ -7,23 +7,27 @@ from pathlib import Path
 from search_spaces import Space
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
-from sweeper.study.front import recommended
+from sweeper.study.front import recommended, worth
 from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.winner import register_model
 from trainables import checkpoint
+from trainables.checkpoint import point_folder
 from trainables.export import FORMATS, Trained
 from trainables.problem import Problem, open_problem
 from trainables.training import Training
 
 
-def export(name: str, trial: str | None, to: Path, form: str, storage: str | None) -> TrialRecord:
+def export(
+    name: str, trial: str | None, to: Path, form: str, storage: str | None, blocks: int | None = None
+) -> TrialRecord:
     """Writes a trained model into a folder, all of it or nothing.
 
     Args:
         name: of the sweep.
         trial: a trial's number or a baseline's label; None for the recommended trial.
+        blocks: of a path, the number of open blocks; None for the trial's best point inside the budget.
         to: the folder; not there yet, or empty.
         form: a key of `FORMATS`.
         storage: URL of the Optuna storage, as it is given now.
@@ -36,7 +40,7 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
         ProblemError: the model or the task's data cannot be had, or the format cannot hold the method.
     """
     _refuse_used(to)
-    _, chosen, trained = _taken(name, trial, storage)
+    _, chosen, trained = _taken(name, trial, storage, blocks)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
@@ -47,11 +51,13 @@ def export(name: str, trial: str | None, to: Path, form: str, storage: str | Non
     return chosen
 
 
-def register(name: str, trial: str | None, model: str, storage: str | None) -> tuple[TrialRecord, str]:
+def register(
+    name: str, trial: str | None, model: str, storage: str | None, blocks: int | None = None
+) -> tuple[TrialRecord, str]:
     """Makes a trained model a version of a registered model of MLflow.
 
     Args:
-        name, trial, storage: as for `export`.
+        name, trial, storage, blocks: as for `export`.
         model: the name that it is registered under.
 
     Returns:
@@ -61,20 +67,22 @@ def register(name: str, trial: str | None, model: str, storage: str | None) -> t
         UserError: as `export`, or MLflow has no run of the sweep, is away or refuses.
         ProblemError: the model or the task's data cannot be had.
     """
-    study, chosen, trained = _taken(name, trial, storage)
+    study, chosen, trained = _taken(name, trial, storage, blocks)
     with tempfile.TemporaryDirectory() as scratch:
         FORMATS["adapter"](trained, Path(scratch))
         return chosen, register_model(study, chosen, Path(scratch), model)
 
 
-def _taken(name: str, trial: str | None, storage: str | None) -> tuple[SweepStudy, TrialRecord, Trained]:
+def _taken(
+    name: str, trial: str | None, storage: str | None, blocks: int | None = None
+) -> tuple[SweepStudy, TrialRecord, Trained]:
     """The trial that is meant, as its training left it."""
     folder = SweepFolder(name)
     study = open_study(folder, folder.storage(storage))
     record = study.record()
-    chosen = choose(record, trial)
+    chosen = choose(record, trial, blocks)
     space = space_of(study.space, record, chosen)
-    place = folder.trial(chosen.key, study.results)
+    place = place_of(folder, study, chosen)
     return study, chosen, restored(_without_tests(space.dump()), space, place, chosen)
 
 
@@ -83,12 +91,40 @@ def _refuse_used(to: Path) -> None:
         raise UserError(f"--to {to}: it is in use; name a folder that is not there yet, or an empty one")
 
 
-def choose(record: SweepRecord, trial: str | None) -> TrialRecord:
-    """The trial or baseline that a person means; without a word the recommended trial.
+def place_of(folder: SweepFolder, study: SweepStudy, model: TrialRecord) -> str:
+    """Where the checkpoint of a model is: of a point, below that of its run."""
+    place = folder.trial(model.run_key, study.results)
+    return place if model.blocks is None else f"{place}/{point_folder(model.blocks)}"
+
+
+def choose(record: SweepRecord, trial: str | None, blocks: int | None = None) -> TrialRecord:
+    """The model that a person means; without a word the recommended one.
+
+    Args:
+        record: of the sweep.
+        trial: a trial's number or a baseline's label.
+        blocks: the point of a path; None for its best one inside the budget.
 
     Raises:
         UserError: there is none, or it is not complete.
     """
+    run = _run(record, trial)
+    if blocks is not None and run.blocks is not None:
+        run = record.run(run.run_key)
+    if blocks is None:
+        return max((model for model in run.models if model.feasible), key=_worth, default=run.models[-1])
+    if point := next((model for model in run.models if model.blocks == blocks), None):
+        return point
+    there = ", ".join(str(model.blocks) for model in run.points)
+    offer = f"it has points at {there}" if there else "it is no path, and has one number of open blocks"
+    raise UserError(f"--blocks {blocks}: trial {run.label} has no such point; {offer}")
+
+
+def _worth(model: TrialRecord) -> float:
+    return worth(model.metrics)
+
+
+def _run(record: SweepRecord, trial: str | None) -> TrialRecord:
     runs = [*record.trials, *record.baselines]
     if trial is None:
         best = recommended(record)
@@ -119,7 +155,7 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
         saved = checkpoint.read(folder)
         if saved is None:
             raise UserError(f"--trial {run.label}: its weights are not here, there is no {folder}")
-        checkpoint.restore(training, 0, saved)
+        checkpoint.restore_model(training, 0, saved)
     return Trained(training, resolved["model"], run.metrics)
 
 
@@ -132,7 +168,7 @@ def write_adapter(study: SweepStudy, problem: Problem, folder: SweepFolder, run:
     to = folder.path / "adapters" / run.key
     to.mkdir(parents=True, exist_ok=True)
     space = space_of(study.space, study.record(), run)
-    FORMATS["adapter"](restored(problem, space, folder.trial(run.key, study.results), run), to)
+    FORMATS["adapter"](restored(problem, space, place_of(folder, study, run), run), to)
     return to
 
 

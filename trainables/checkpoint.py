@@ -2,9 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.errors import ProblemError
-from trainables.training import Training
+from trainables.training import Point, Training
 
 FILE = "checkpoint.safetensors"
 
@@ -30,41 +30,71 @@ class Checkpoint:
         tensors: by name.
         epoch: epochs done.
         history: metrics of every epoch so far, in order.
+        points: what is told of the points that the member has left so far, in order.
     """
 
     tensors: dict[str, Tensor]
     epoch: int
     history: list[dict[str, Any]]
+    points: list[dict[str, Any]] = field(default_factory=list)
 
 
 def capture(training: Training, member: int, history: list[dict[str, Any]]) -> Checkpoint:
     """The state of one pack member, such that it can go on alone or in another pack."""
-    tensors = {name: tensor.detach().clone() for name, tensor in _tensors(training, member)}
+    named = chain(training.learned(member), training.moved(member))
+    tensors = {name: tensor.detach().clone() for name, tensor in named}
     tensors["generator"] = training.generators[member].get_state()
-    return Checkpoint(tensors, training.epoch, history)
+    points = [point.told for point in training.points[member]]
+    return Checkpoint(tensors, training.epoch, history, points)
 
 
-@torch.no_grad()
+def capture_points(training: Training, member: int) -> Iterator[tuple[str, Checkpoint]]:
+    """The points that a member has left and that have not been captured yet, each with its folder's name."""
+    for place, point in enumerate(training.points[member]):
+        if point.tensors:
+            training.points[member][place] = replace(point, tensors={})
+            yield point_folder(point.blocks), Checkpoint(point.tensors, training.epoch, [])
+
+
+def point_folder(blocks: int) -> str:
+    """Where a point is kept, below the folder of its trial."""
+    return f"points/{blocks}"
+
+
 def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
     """Puts a captured state into a pack member. Ranks may be padded otherwise than they were.
 
     Raises:
         ProblemError: it was captured from another kind of training.
     """
-    for name, tensor in _tensors(training, member):
+    _put(chain(training.learned(member), training.moved(member)), checkpoint)
+    if "generator" not in checkpoint.tensors:
+        raise ProblemError("the checkpoint does not fit the trial: it has no random state to go on from")
+    training.generators[member].set_state(checkpoint.tensors["generator"])
+    training.epoch = checkpoint.epoch
+    training.points[member] = [
+        Point(p["blocks"], p["metrics"], tuple(p["active"])) for p in checkpoint.points
+    ]
+
+
+def restore_model(training: Training, member: int, checkpoint: Checkpoint) -> None:
+    """Puts what a captured state has learned into a pack member, and nothing that a training goes on from.
+
+    Raises:
+        ProblemError: it was captured from another kind of training.
+    """
+    _put(training.learned(member), checkpoint)
+
+
+@torch.no_grad()
+def _put(named: Iterable[tuple[str, Tensor]], checkpoint: Checkpoint) -> None:
+    for name, tensor in named:
         saved = checkpoint.tensors.get(name)
         if saved is None or saved.dim() != tensor.dim():
             raise ProblemError(f"the checkpoint does not fit the trial: it has no such tensor as {name}")
         overlap = tuple(slice(0, min(sizes)) for sizes in zip(tensor.shape, saved.shape, strict=True))
         tensor.zero_()
         tensor[overlap] = saved[overlap].to(tensor.device)
-    training.generators[member].set_state(checkpoint.tensors["generator"])
-    training.epoch = checkpoint.epoch
-
-
-def _tensors(training: Training, member: int) -> Iterator[tuple[str, Tensor]]:
-    """The member's part of every tensor that training changes."""
-    return chain(training.learned(member), training.moved(member))
 
 
 def write(checkpoint: Checkpoint, folder: str | Path) -> None:
@@ -77,7 +107,12 @@ def write(checkpoint: Checkpoint, folder: str | Path) -> None:
     Raises:
         OSError: it cannot be written; the folder keeps the last good checkpoint and nothing of this one.
     """
-    state = {"version": _VERSION, "epoch": checkpoint.epoch, "history": checkpoint.history}
+    state = {
+        "version": _VERSION,
+        "epoch": checkpoint.epoch,
+        "history": checkpoint.history,
+        "points": checkpoint.points,
+    }
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     data = save(tensors, {"state": json.dumps(state)})
     files, path = _located(folder)
@@ -127,9 +162,9 @@ def _parsed(data: bytes) -> tuple[Checkpoint, int]:
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     state = json.loads(header["__metadata__"]["state"])
     epoch, history = state["epoch"], state["history"]
-    if not (isinstance(epoch, int) and isinstance(history, list) and "generator" in tensors):
-        raise ValueError("its epoch, history or random state is missing")
-    return Checkpoint(tensors, epoch, history), state.get("version", 1)
+    if not (isinstance(epoch, int) and isinstance(history, list) and tensors):
+        raise ValueError("its epoch, history or tensors are missing")
+    return Checkpoint(tensors, epoch, history, state.get("points", [])), state.get("version", 1)
 
 
 def _located(folder: str | Path) -> tuple[Any, str]:

@@ -1,7 +1,6 @@
 """How many blocks may be open after each step, where a count decides and no price."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -77,9 +76,3 @@ def level_ends(steps: int, levels: int, dense: float) -> tuple[int, ...]:
     if any(end <= start for start, end in zip([first, *ends], ends, strict=False)):
         raise ValueError(f"{levels} counts need {levels} steps of training, and there are {steps}")
     return (first, *ends)
-
-
-def geometric_counts(blocks: int, among: Sequence[int] = ()) -> tuple[int, ...]:
-    """From all blocks to 1, each count about half of the one before; those of ``among`` are in it."""
-    halves = {max(1, blocks >> shift) for shift in range(blocks.bit_length())}
-    return tuple(sorted(halves | set(among), reverse=True))

@@ -39,7 +39,8 @@ class FineTune(tune.Trainable):
         members: for each trial ``{"key", "state": "running" | "complete" | "failed" | "again", "reason",
         "epochs": metrics of the epochs that this process has not reported yet, "metrics": the last known,
         with those on the test splits at the end, "active": names of active blocks, "closing_order": as
-        `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked}``.
+        `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked,
+        "points": what is told of the points so far, as `Point.told`}``.
         A member that has ended is not reported again. "again" is a member of a pack that was too large for
         the memory: it has lost nothing, and can go on from its checkpoint in a smaller pack.
         over: whether all members have ended. To stop then is up to Tune's scheduler.
@@ -168,6 +169,8 @@ class FineTune(tune.Trainable):
             history.append(new)
             if member["key"] not in self.ended and k not in self.failures and _unsound(new) is None:
                 with self._alone(k):
+                    for folder, point in checkpoint.capture_points(self.training, k):
+                        checkpoint.write(point, f"{member['folder']}/{folder}")
                     checkpoint.write(checkpoint.capture(self.training, k, history), member["folder"])
 
     def _judged(self, k: int, metrics: Metrics, reported: int) -> dict[str, Any]:
@@ -175,7 +178,8 @@ class FineTune(tune.Trainable):
         assert self.training is not None
         if k in self.failures:
             return self._report(k, "failed", reason=self.failures[k])
-        reason = _unsound(metrics)
+        points = self.training.points[k]
+        reason = next(filter(None, map(_unsound, (metrics, *(point.metrics for point in points)))), None)
         if reason is not None:
             return self._report(k, "failed", reason=f"{reason} in epoch {self.training.epoch}")
         state = "running" if self.training.epoch < self.training.epochs else "complete"
@@ -187,6 +191,7 @@ class FineTune(tune.Trainable):
             epochs=self.histories[k][reported:],
             active=method.active_blocks()[k],
             closing_order=method.closing_order()[k],
+            points=[point.told for point in points],
         )
 
     def _report(self, k: int, state: str, **details: Any) -> dict[str, Any]:
@@ -199,6 +204,7 @@ class FineTune(tune.Trainable):
             "active": (),
             "closing_order": (),
             "curve": [],
+            "points": [],
             **details,
         }
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -38,13 +38,18 @@ class Point:
         blocks: how many are open.
         metrics: on validation and test splits; ``epoch`` is that of the trial, and may have a fraction.
         active: names of the open blocks.
-        tensors: what it is made of, by name.
+        tensors: what it is made of, by name; empty where it was left by an earlier process.
     """
 
     blocks: int
     metrics: Metrics
     active: tuple[str, ...]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All but the tensors."""
+        return {"blocks": self.blocks, "metrics": self.metrics, "active": self.active}
 
 
 class Training:

@@ -1,10 +1,13 @@
 """Whether a space can be met by its model."""
 
+from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
-from search_spaces import Gated, Space
+from search_spaces import Gated, Space, path_counts, path_of
 from sweeper.errors import UserError
 from trainables.backbones import Backbone
+from trainables.counts import level_ends
 from trainables.errors import at
 from trainables.methods import candidate_blocks, check_settings
 
@@ -55,7 +58,48 @@ def check_budget(space: Space, blocks: int) -> int:
     except ValueError as error:
         raise UserError(str(error)) from None
     _check_gates(space, asked, blocks)
+    if space.budget.mode == "path":
+        _check_path(path_counts(space, asked, blocks), asked, blocks)
     return asked
+
+
+def check_steps(space: Space, blocks: int, pictures: int) -> None:
+    """Whether a path has time for its counts, at the fewest epochs and the largest batch that are searched.
+
+    Args:
+        space: whose budget can be met.
+        blocks: how many candidates the model has.
+        pictures: how many there are to train on.
+
+    Raises:
+        UserError: it has more counts than steps.
+    """
+    if space.budget.mode != "path":
+        return
+    epochs, batch = (_ends(space, name) for name in ("epochs", "batch_size"))
+    steps = min(epochs) * (pictures // min(max(batch), pictures))
+    counts = path_counts(space, space.budget.count(blocks), blocks)
+    try:
+        level_ends(steps, len(counts), path_of(space).dense)
+    except ValueError as error:
+        raise UserError(f"method.path: {error}; raise training.epochs, or name fewer counts") from None
+
+
+def _ends(space: Space, name: str) -> list[Any]:
+    """What a setting of the training is, or the ends of what is searched of it."""
+    searched = space.search.parameters.get(f"training.{name}")
+    return [value for _, value in searched.ends()] if searched else [getattr(space.training, name)]
+
+
+def _check_path(counts: Sequence[int], asked: int, blocks: int) -> None:
+    if counts[0] > blocks:
+        raise UserError(f"method.path.counts: {counts[0]} blocks are asked for, the model has {blocks}")
+    if asked not in counts:
+        there = ", ".join(map(str, counts))
+        raise UserError(
+            f"method.path.counts: they are {there}, without the budget of {asked} of {blocks} blocks; "
+            "add it, or leave counts out"
+        )
 
 
 def _check_gates(space: Space, asked: int, blocks: int) -> None:

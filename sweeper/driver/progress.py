@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweeper import screen
 from sweeper.study.confirm import pending
+from sweeper.study.front import on_front
 from sweeper.study.records import SweepRecord, TrialRecord
 
 
@@ -132,7 +133,7 @@ def _line(record: SweepRecord, trial: TrialRecord) -> str:
 def _standing(record: SweepRecord, trial: TrialRecord) -> str:
     """Where a trial stands: on the front, inside the budget or outside of it."""
     if trial.feasible:
-        return " · front" if trial.key in record.front else ""
+        return " · front" if any(model.key in record.front for model in trial.models) else ""
     return " · over budget" if trial.metrics["active_blocks"] > record.budget else " · under budget"
 
 
@@ -157,9 +158,8 @@ def under_way(record: SweepRecord) -> Table:
 
 def _front(record: SweepRecord) -> Table:
     table = _table("Front so far")
-    by_key = {trial.key: trial for trial in record.trials}
-    for key in record.front:
-        table.add_row(key, _values(by_key[key]), *_figures(by_key[key], len(record.blocks)))
+    for model in on_front(record):
+        table.add_row(model.key, _values(model), *_figures(model, len(record.blocks)))
     return table
 
 

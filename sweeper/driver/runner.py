@@ -19,7 +19,7 @@ from rich.console import Console
 from search_spaces import Space, points
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.faults import Faults
-from sweeper.driver.fit import check_fit, makes_prompts
+from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import choose_pack
 from sweeper.driver.progress import Progress
@@ -88,6 +88,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     folder = SweepFolder(space.sweep)
     problem = open_problem(space.dump(), makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
+    check_steps(space, len(blocks), len(problem.task.train))
     results = checked(results)
     claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:

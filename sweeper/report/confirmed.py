@@ -40,13 +40,22 @@ class Confirmed:
 
 
 def confirmed(record: SweepRecord) -> list[Confirmed]:
-    """The confirmed trials, by number, each with its confirmations."""
+    """The confirmed models, by number, each with its confirmations; of a path, its points on the front.
+
+    A point's confirmations are the points that the path leaves there with the other seeds.
+    """
     runs = record.confirmations
     return [
-        Confirmed(trial, tuple(run for run in runs if run.group == trial.group))
-        for trial in record.trials
-        if any(run.group == trial.group for run in runs)
+        Confirmed(model, tuple(_same(run, model) for run in runs if run.group == model.group))
+        for model in record.models
+        if any(run.group == model.group for run in runs)
+        and (model.blocks is None or model.key in record.front)
     ]
+
+
+def _same(run: TrialRecord, model: TrialRecord) -> TrialRecord:
+    """What of a confirmation is to be held against a model; the run itself where it is not there yet."""
+    return next((point for point in run.points if point.blocks == model.blocks), run)
 
 
 def compared(found: Sequence[Confirmed]) -> list[Comparison]:

@@ -23,7 +23,7 @@ _FIRST_METRICS = ("id_accuracy", "forgetting", "retained_accuracy", "active_bloc
 
 
 def trials_frame(record: SweepRecord) -> pd.DataFrame:
-    """One row a trial, by number, then one a baseline, then one a confirmation.
+    """One row a trial, by number, then one a baseline, then one a confirmation; of a path, one a point.
 
     Columns: ``key``, ``label``, ``role``, ``method``, ``state``, ``feasible``, ``front``; the parameters
     under their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent,
@@ -32,7 +32,8 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
     A parameter whose values are of several kinds becomes text, so that every column has one type; so does a
     mask: its blocks, joined by commas.
     """
-    rows = [*record.trials, *record.baselines, *record.confirmations]
+    confirmations = [model for run in record.confirmations for model in run.models]
+    rows = [*record.models, *record.baselines, *confirmations]
     front = set(record.front)
     columns: dict[str, pd.Series[Any]] = {
         "key": _text(row.key for row in rows),

@@ -9,18 +9,18 @@ MOST = 1000
 
 
 def notable(record: SweepRecord) -> list[TrialRecord]:
-    """Up to `MOST` trials, by number.
+    """Up to `MOST` models, by number.
 
     The front comes before the others inside the budget, and those before the rest; within each, more ID
     accuracy before less.
     """
-    if len(record.trials) <= MOST:
-        return list(record.trials)
+    if len(record.models) <= MOST:
+        return list(record.models)
     front = set(record.front)
 
     def place(trial: TrialRecord) -> tuple[bool, bool, float]:
         accuracy = trial.metrics.get("id_accuracy", math.nan)
         return trial.key not in front, not trial.feasible, -accuracy if math.isfinite(accuracy) else math.inf
 
-    chosen = {trial.key for trial in sorted(record.trials, key=place)[:MOST]}
-    return [trial for trial in record.trials if trial.key in chosen]
+    chosen = {model.key for model in sorted(record.models, key=place)[:MOST]}
+    return [model for model in record.models if model.key in chosen]

@@ -10,7 +10,7 @@ from sweeper.report import hover, words
 from sweeper.report import points as on_plot
 from sweeper.report.labels import LONGEST, Box, Spot, names
 from sweeper.report.notable import MOST, notable
-from sweeper.study.front import hypervolume_history, number
+from sweeper.study.front import hypervolume_history
 from sweeper.study.records import SweepRecord, TrialRecord
 
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -66,7 +66,7 @@ def hypervolume_plot(record: SweepRecord) -> go.Figure:
     if len(history) > MOST:
         history = [pair for before, pair in pairwise([(0, -1.0), *history]) if pair[1] > before[1]]
     numbers, areas = [pair[0] for pair in history], [pair[1] for pair in history]
-    last = max((number(t, i) for i, t in enumerate(record.trials) if t.state == "complete"), default=0)
+    last = max((int(t.group) for t in record.trials if t.state == "complete"), default=0)
     if history and last > numbers[-1]:
         numbers, areas = [*numbers, last], [*areas, areas[-1]]
     figure.add_scatter(

@@ -123,7 +123,7 @@ def points(record: SweepRecord) -> Points:
     """Sort the rows of a sweep into the groups of the plot; running and failed ones are not drawn."""
     front = on_front(record)
     keys = {trial.key for trial in front}
-    rest = [trial for trial in record.trials if trial.key not in keys and has_objectives(trial)]
+    rest = [trial for trial in record.models if trial.key not in keys and has_objectives(trial)]
     complete = [trial for trial in rest if trial.state == "complete"]
     pre_trained = record.reference.get("id_accuracy", math.nan)
     baselines = _baselines(record)

@@ -83,6 +83,7 @@ def mode(chosen: BudgetMode, count: int) -> str:
         "search": "search: a trial that misses it is left off the front",
         "controlled": f"controlled: each trial closes blocks until {open_blocks}",
         "mask": "mask: the search chooses which blocks are open",
+        "path": "path: each trial goes from all blocks to few, and leaves a model at each number",
     }[chosen]
 
 

@@ -19,11 +19,16 @@ def pending(record: SweepRecord) -> list[tuple[int, int]]:
     trials, seeds = (int(record.space.get(f"confirm.{name}", 0)) for name in ("trials", "seeds"))
     begun = {(run.group, run.parameters["training.seed"]) for run in record.confirmations}
     return [
-        (int(trial.label), seed)
-        for trial in spread(record, trials)
+        (int(trial.group), seed)
+        for trial in _runs(record, trials)
         for seed in islice(_other_seeds(record, trial), seeds)
-        if (trial.label, seed) not in begun
+        if (trial.group, seed) not in begun
     ]
+
+
+def _runs(record: SweepRecord, count: int) -> list[TrialRecord]:
+    """The trials of the chosen models, each once: a path is trained again as a whole."""
+    return list({model.group: model for model in reversed(spread(record, count))}.values())[::-1]
 
 
 def _other_seeds(record: SweepRecord, trial: TrialRecord) -> Iterator[int]:

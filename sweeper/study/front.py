@@ -5,7 +5,7 @@ the pre-trained model's less the forgetting, so it orders trials as the forgetti
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import moocore
 import numpy as np
@@ -19,8 +19,8 @@ REFERENCE_POINT = (0.0, 0.0)
 
 
 def feasible(record: SweepRecord) -> list[TrialRecord]:
-    """The trials, by number, that are complete, inside the budget and have both objectives."""
-    return [trial for trial in record.trials if trial.feasible and has_objectives(trial)]
+    """The models of the trials, by number, that are complete, inside the budget and have both objectives."""
+    return [model for model in record.models if model.feasible and has_objectives(model)]
 
 
 def has_objectives(trial: TrialRecord) -> bool:
@@ -29,9 +29,8 @@ def has_objectives(trial: TrialRecord) -> bool:
 
 
 def on_front(record: SweepRecord) -> list[TrialRecord]:
-    """The trials that `record.front` names, in its order."""
-    by_key = {trial.key: trial for trial in record.trials}
-    return [by_key[key] for key in record.front]
+    """The models that `record.front` names, in its order."""
+    return [record.run(key) for key in record.front]
 
 
 def recommended(record: SweepRecord) -> TrialRecord | None:
@@ -76,7 +75,7 @@ class Front:
     @property
     def trials(self) -> list[TrialRecord]:
         """By falling ID accuracy; of equal points, each, the earlier first."""
-        return sorted(self._trials, key=lambda trial: (-trial.metrics["id_accuracy"], int(trial.label)))
+        return sorted(self._trials, key=lambda trial: (-trial.metrics["id_accuracy"], int(trial.group)))
 
     def add(self, trial: TrialRecord) -> None:
         """A trial more, with both objectives."""
@@ -137,19 +136,22 @@ def spread(record: SweepRecord, count: int) -> list[TrialRecord]:
     return chosen
 
 
+def worth(metrics: Mapping[str, float]) -> float:
+    """What a model covers alone of the square of ID accuracy and retained accuracy, in percent squared."""
+    return metrics["id_accuracy"] * metrics.get("retained_accuracy", 100.0 - metrics["forgetting"])
+
+
 def hypervolume_history(record: SweepRecord) -> list[tuple[int, float]]:
     """(number of the trial, hypervolume of the feasible trials so far), one pair a feasible trial."""
     history: list[tuple[int, float]] = []
     front = np.zeros((0, 2))
     area = 0.0
-    for position, trial in enumerate(record.trials):
-        if not (trial.feasible and has_objectives(trial)):
-            continue
+    for trial in feasible(record):
         point = _knowledge(record, trial)
         if not (front >= point).all(axis=1).any():
             front = np.vstack([front[~(front <= point).all(axis=1)], point])
             area = _area(front)
-        history.append((number(trial, position), area))
+        history.append((int(trial.group), area))
     return history
 
 
@@ -160,11 +162,6 @@ def unmoved(record: SweepRecord) -> int:
         last, area = (place, reached) if reached > area else (last, area)
     ended = ("complete", "pruned", "failed")
     return sum(trial.state in ended for trial in record.trials[last + 1 :])
-
-
-def number(trial: TrialRecord, position: int) -> int:
-    """The number a person knows the trial by; its position in the sweep where the label is no number."""
-    return int(trial.label) if trial.label.isdecimal() else position
 
 
 def _objectives(trial: TrialRecord) -> tuple[float, float]:

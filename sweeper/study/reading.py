@@ -1,6 +1,7 @@
 """Optuna's trials as records, and the space that a recorded run was trained in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import BaselineRun, Space
 from sweeper.search.masks import folded
-from sweeper.study.records import State, SweepRecord, TrialRecord
+from sweeper.study.records import State, SweepRecord, TrialRecord, point_suffix
 
 Objectives = tuple[float, float]
 """ID accuracy in percent, forgetting in percentage points."""
@@ -32,7 +33,7 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
     parameters = {path: told[path] for path in space.search.parameters if path in told} | told
     if space.budget.mode == "mask" and "method.mask" not in parameters:
         parameters["method.active_blocks"] = budget
-    return TrialRecord(
+    record = TrialRecord(
         key=trial_key(trial.number),
         label=str(trial.number),
         group=str(trial.number),
@@ -40,6 +41,28 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
         role="trial",
         parameters=parameters,
         **_told(trial),
+    )
+    return with_points(record, trial.user_attrs.get("points", ()), space, budget)
+
+
+def with_points(
+    record: TrialRecord, points: Sequence[Mapping[str, Any]], space: Space, budget: int
+) -> TrialRecord:
+    """A run with the points that it has left, as `trainables.training.Point.told` has them."""
+    return replace(record, points=tuple(_point(record, point, space, budget) for point in points))
+
+
+def _point(record: TrialRecord, point: Mapping[str, Any], space: Space, budget: int) -> TrialRecord:
+    blocks = int(point["blocks"])
+    inside = space.budget.excess(blocks, budget) <= 0
+    return replace(
+        record,
+        key=record.key + point_suffix(blocks),
+        label=f"{record.label} at {blocks} block{'' if blocks == 1 else 's'}",
+        metrics=point["metrics"],
+        active=tuple(point["active"]),
+        feasible=inside and record.state == "complete",
+        blocks=blocks,
     )
 
 
@@ -62,10 +85,10 @@ def baseline_record(trial: FrozenTrial, runs: Mapping[str, BaselineRun]) -> Tria
     )
 
 
-def confirmation_record(trial: FrozenTrial, space: Space) -> TrialRecord:
+def confirmation_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
     """A confirmation; its attributes name the trial of the search and the seed."""
     number, seed = trial.user_attrs["trial"], trial.user_attrs["seed"]
-    return TrialRecord(
+    record = TrialRecord(
         key=f"confirmation-{number:04d}-seed-{seed}",
         label=f"{number}, seed {seed}",
         group=str(number),
@@ -74,6 +97,7 @@ def confirmation_record(trial: FrozenTrial, space: Space) -> TrialRecord:
         parameters={"training.seed": seed},
         **_told(trial),
     )
+    return with_points(record, trial.user_attrs.get("points", ()), space, budget)
 
 
 def space_of(space: Space, record: SweepRecord, run: TrialRecord) -> Space:

@@ -16,8 +16,8 @@ class TrialRecord:
 
     Attributes:
         key: unique in the sweep and fit for a folder name: ``trial-0007``, ``baseline-full``,
-            ``confirmation-0007-seed-1001``.
-        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``, ``7, seed 1001``.
+            ``confirmation-0007-seed-1001``; of a point ``trial-0007-blocks-4``.
+        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``, ``7, seed 1001``, ``7 at 4 blocks``.
         group: the label of a baseline as it is written, which its runs share: ``full``; a trial's own label;
             of a confirmation the label of its trial.
         method: how the model is adapted: ``selective_lora``, ``full``.
@@ -36,6 +36,10 @@ class TrialRecord:
             pre-trained ones and a times the trained ones, each with its ``a``, 0 to 1; empty where not
             measured.
         closing_order: names of the closed blocks of a trial whose count was controlled, first closed first.
+        points: the finished models that a path leaves, with the most open blocks first: each as a record of
+            its own, which has the trial's parameters and ``blocks``. A trial's own metrics are then those of
+            its best point inside the budget.
+        blocks: of a point, at which number of open blocks it was left.
         began, ended: when, in milliseconds since 1970; None while it has not.
     """
 
@@ -52,8 +56,20 @@ class TrialRecord:
     reason: str | None
     curve: tuple[Mapping[str, float], ...] = ()
     closing_order: tuple[str, ...] = ()
+    points: tuple["TrialRecord", ...] = ()
+    blocks: int | None = None
     began: int | None = field(default=None, compare=False)
     ended: int | None = field(default=None, compare=False)
+
+    @property
+    def models(self) -> tuple["TrialRecord", ...]:
+        """The finished models that the run leaves: its points, or itself."""
+        return self.points or (self,)
+
+    @property
+    def run_key(self) -> str:
+        """The key of the run, of which a point is a part."""
+        return self.key if self.blocks is None else self.key.removesuffix(point_suffix(self.blocks))
 
     def candidates(self, usual: int) -> int:
         """Number of blocks that the run could open: as in the search, unless its method has others."""
@@ -73,7 +89,7 @@ class SweepRecord:
         asked: number of trials asked for.
         reference: metrics of the untouched pre-trained model, named as in `TrialRecord.metrics`.
         trials: by number.
-        front: keys of the feasible, non-dominated trials, by falling ID accuracy.
+        front: keys of the feasible, non-dominated models of the trials, by falling ID accuracy.
         confirmations: runs of the front's best trials with other seeds, in the order of their beginning.
         mode: how the budget is kept: lambda is searched, the count is controlled, or the mask is searched.
         tolerance: blocks by which a trial may miss the budget.
@@ -95,12 +111,24 @@ class SweepRecord:
 
     def run(self, key: str) -> TrialRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""
-        role, _, number = key.partition("-")
+        role, _, rest = key.partition("-")
         if role == "trial":
-            return self.trials[int(number)]
+            number, _, blocks = rest.partition("-blocks-")
+            trial = self.trials[int(number)]
+            return next(point for point in trial.points if point.blocks == int(blocks)) if blocks else trial
         return next(run for run in (*self.baselines, *self.confirmations) if run.key == key)
+
+    @property
+    def models(self) -> tuple[TrialRecord, ...]:
+        """The finished models of all trials, by number; a trial that leaves none yet stands for itself."""
+        return tuple(model for trial in self.trials for model in trial.models)
 
     @property
     def runs(self) -> tuple[TrialRecord, ...]:
         """Everything that is trained."""
         return (*self.baselines, *self.trials, *self.confirmations)
+
+
+def point_suffix(blocks: int) -> str:
+    """What is added to a run's key for a point of it."""
+    return f"-blocks-{blocks}"

@@ -50,14 +50,15 @@ class RememberedSweep:
         self.trials = Remembered(self._trial)
         self.rungs = Remembered(_rungs)
         self.baselines = Remembered(lambda trial: reading.baseline_record(trial, runs))
-        self.confirmations = Remembered(lambda trial: reading.confirmation_record(trial, space))
+        self.confirmations = Remembered(lambda trial: reading.confirmation_record(trial, space, budget))
         self.front = Front()
 
     def _trial(self, trial: FrozenTrial) -> TrialRecord:
         """A trial's record. It is read once when it has ended, so the front hears of it once."""
         record = reading.trial_record(trial, self._space, self._budget)
-        if record.feasible:
-            self.front.add(record)
+        for model in record.models:
+            if model.feasible:
+                self.front.add(model)
         return record
 
 

@@ -9,13 +9,14 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, parse_space, trials_of
+from search_spaces import Space, parse_space, trials_of, with_counts
 from sweeper.errors import UserError
 from sweeper.search.samplers import make_sampler, propose
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
 from sweeper.study.confirm import pending
+from sweeper.study.front import worth
 from sweeper.study.reading import LABEL, Objectives, trial_key
 from sweeper.study.records import Role, SweepRecord, TrialRecord
 from sweeper.study.remembered import RememberedSweep
@@ -93,15 +94,15 @@ class SweepStudy:
     ) -> "SweepStudy":
         """A new sweep. Remains of a creation that was cut off are replaced.
 
-        In mode controlled the space that is kept leaves as many blocks open as the budget has.
+        In mode controlled the space that is kept leaves as many blocks open as the budget has, and in mode
+        path it has the counts.
 
         Args:
             name: under which the storage is to keep it, which is free; None for the space's own.
             sweep_id: None for a new one.
         """
         budget = space.budget.count(len(blocks))
-        if space.budget.mode == "controlled":
-            space = parse_space({**space.dump(), "method": {**space.method.dump(), "active_blocks": budget}})
+        space = with_counts(space, budget, len(blocks))
         names = _study_names(name or space.sweep)
         for study_name in names.values():
             if study_name in optuna.get_all_study_names(storage):
@@ -290,6 +291,9 @@ class SweepStudy:
     def tell(self, report: Report) -> None:
         """Writes down what a trial under way has reported. Its state comes last, when all else is there."""
         trial = self._under_way[report["key"]]
+        if report.get("points"):
+            trial.set_user_attr("points", [dict(point) for point in report["points"]])
+            report = self._at_its_best(report)
         if report["metrics"]:
             trial.set_user_attr("metrics", dict(report["metrics"]))
         if report.get("rungs"):
@@ -303,6 +307,14 @@ class SweepStudy:
             trial.set_user_attr("curve", [dict(point) for point in report["curve"]])
         self._end(trial, report)
         del self._under_way[report["key"]]
+
+    def _at_its_best(self, report: Report) -> Report:
+        """Of a path that is complete, the metrics are those of its best point inside the budget."""
+        if report["state"] != "complete":
+            return report
+        inside = [point for point in report["points"] if self.inside(int(point["blocks"]))]
+        best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
+        return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 
     def _end(self, trial: optuna.Trial, report: Report) -> None:
         study = self._studies[cast(Role, report["key"].split("-")[0])]

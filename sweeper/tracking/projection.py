@@ -61,7 +61,7 @@ def run_of_trial(
     tags |= {"state": trial.state, "feasible": str(trial.feasible).lower(), "reason": trial.reason or ""}
     tags["active"] = ",".join(trial.active)
     if trial.feasible:
-        tags["front"] = str(trial.key in record.front).lower()
+        tags["front"] = str(any(model.key in record.front for model in trial.models)).lower()
     ended = trial.ended or began
     last = max([known.epoch if known else 0, *(metric.step for metric in logged)])
     measured = {n: v for n, v in trial.metrics.items() if n.startswith("test/") or not last}
