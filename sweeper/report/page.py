@@ -11,6 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sweeper.report import words
+from sweeper.report.blocks_plot import blocks_plot
 from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
 from sweeper.report.groups import NEAR
@@ -27,6 +28,7 @@ from sweeper.report.rows import (
     probe_names,
     rows,
 )
+from sweeper.study.blocks import enough_blocks
 from sweeper.study.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
 from sweeper.study.records import SweepRecord, TrialRecord
 
@@ -74,6 +76,7 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "name": record.name,
         "facts": _facts(record),
         "recommended": None if chosen is None else _recommended(record, chosen),
+        "enough": enough_blocks(record),
         "better": [] if chosen is None else [row.label for row in dominating(record.baselines, chosen)],
         "command": command,
         "no_front": words.no_front(record),
@@ -151,6 +154,8 @@ def _figures(record: SweepRecord) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     if spots(shown):
         figures["front-plot"] = json.loads(front_plot(record).to_json())
+    if (blocks := blocks_plot(record)) is not None:
+        figures["blocks-plot"] = json.loads(blocks.to_json())
     if any(trial.feasible for trial in record.trials):
         figures["hypervolume-plot"] = json.loads(hypervolume_plot(record).to_json())
     return figures

@@ -30,7 +30,7 @@ def front_plot(record: SweepRecord) -> go.Figure:
     """ID accuracy (percent) against forgetting (percentage points), validation; hover names a point."""
     shown = on_plot.points(record)
     figure = go.Figure(
-        layout=_layout(
+        layout=layout(
             "forgetting (percentage points)", f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560
         )
     )
@@ -61,7 +61,7 @@ def front_plot(record: SweepRecord) -> go.Figure:
 
 def hypervolume_plot(record: SweepRecord) -> go.Figure:
     """Hypervolume of the feasible trials so far, over the number of the trial; of many, where it rises."""
-    figure = go.Figure(layout=_layout("trial", "hypervolume", 320))
+    figure = go.Figure(layout=layout("trial", "hypervolume", 320))
     history = hypervolume_history(record)
     if len(history) > MOST:
         history = [pair for before, pair in pairwise([(0, -1.0), *history]) if pair[1] > before[1]]
@@ -81,7 +81,8 @@ def hypervolume_plot(record: SweepRecord) -> go.Figure:
     return figure
 
 
-def _layout(x: str, y: str, height: int) -> dict[str, Any]:
+def layout(x: str, y: str, height: int) -> dict[str, Any]:
+    """What all plots have in common; a height in pixels."""
     return {
         "template": go.layout.Template(),
         "height": height,

@@ -142,8 +142,8 @@ def worth(metrics: Mapping[str, float]) -> float:
 
 
 def hypervolume_history(record: SweepRecord) -> list[tuple[int, float]]:
-    """(number of the trial, hypervolume of the feasible trials so far), one pair a feasible trial."""
-    history: list[tuple[int, float]] = []
+    """(number of the trial, hypervolume of the feasible models so far), one pair a trial that has any."""
+    history: dict[int, float] = {}
     front = np.zeros((0, 2))
     area = 0.0
     for trial in feasible(record):
@@ -151,8 +151,8 @@ def hypervolume_history(record: SweepRecord) -> list[tuple[int, float]]:
         if not (front >= point).all(axis=1).any():
             front = np.vstack([front[~(front <= point).all(axis=1)], point])
             area = _area(front)
-        history.append((int(trial.group), area))
-    return history
+        history[int(trial.group)] = area
+    return list(history.items())
 
 
 def unmoved(record: SweepRecord) -> int:

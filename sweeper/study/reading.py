@@ -61,6 +61,7 @@ def _point(record: TrialRecord, point: Mapping[str, Any], space: Space, budget: 
         label=f"{record.label} at {blocks} block{'' if blocks == 1 else 's'}",
         metrics=point["metrics"],
         active=tuple(point["active"]),
+        closing_order=tuple(name for name in record.closing_order if name not in point["active"]),
         feasible=inside and record.state == "complete",
         blocks=blocks,
     )

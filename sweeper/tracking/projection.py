@@ -65,7 +65,9 @@ def run_of_trial(
     ended = trial.ended or began
     last = max([known.epoch if known else 0, *(metric.step for metric in logged)])
     measured = {n: v for n, v in trial.metrics.items() if n.startswith("test/") or not last}
-    final = [*_metrics(measured, last, ended), *_curve(trial, ended)]
+    final = [*_metrics(measured, last, ended), *_curve(trial, ended), *_points(trial, ended)]
+    if trial.points:
+        tags["front_blocks"] = ",".join(str(p.blocks) for p in trial.points if p.key in record.front)
     return Wanted(began, tags, params, logged, final, STATUS[trial.state], ended)
 
 
@@ -86,6 +88,15 @@ def _milliseconds(epoch: Mapping[str, float]) -> int:
 
 def _metrics(values: Mapping[str, float], step: int, at: int) -> list[Metric]:
     return [Metric(name, float(value), at, step) for name, value in values.items()]
+
+
+def _points(trial: TrialRecord, at: int) -> list[Metric]:
+    """The points of a path as ``point/<metric>``, at the number of open blocks as step."""
+    return [
+        metric
+        for point in trial.points
+        for metric in _metrics({f"point/{n}": v for n, v in point.metrics.items()}, point.blocks or 0, at)
+    ]
 
 
 def _curve(trial: TrialRecord, at: int) -> list[Metric]:

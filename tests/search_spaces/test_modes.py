@@ -27,7 +27,7 @@ COUNT = "search.parameters={method.active_blocks: {choices: [1, 2]}}"
 SET_COUNT = f"--set {COUNT}: search.parameters.method.active_blocks"
 FOLLOWS = "where it follows from the budget; remove it, or use budget.mode: search"
 ITSELF = "which chooses the open blocks itself; remove it, or use budget.mode: search"
-CONTROLLED, MASK = "budget.mode=controlled", "budget.mode=mask"
+CONTROLLED, MASK, PATH = "budget.mode=controlled", "budget.mode=mask", "budget.mode=path"
 EXACTLY, BUDGET_SAMPLER = "budget.rule=exactly", "search.sampler=budget"
 LINEAR = "method={name: linear}"
 GRID_HOLDS = "grid holds no masks, which mode mask searches; use tpe or random, or budget.mode: search"
@@ -62,6 +62,9 @@ def test_a_space_that_says_nothing_of_it_keeps_its_meaning(tmp_path: Path) -> No
         (CONTROLLED, "method.active_blocks=2", "method.ramp=1"),
         (CONTROLLED, "budget.active_blocks=null", "budget.active_fraction=0.0625"),
         (MASK, EXACTLY),
+        (PATH,),
+        (PATH, "method.path={counts: [8, 4, 2], dense: 0.5}", "confirm={trials: 1, seeds: 2}"),
+        (PATH, "method={name: taps, path: {counts: [2]}}", "search.parameters={}"),
         (EXACTLY, "budget.tolerance=1", LAMBDA),
         (EXACTLY, "budget={active_fraction: 0.1, rule: exactly, tolerance: 40}"),
         (BUDGET_SAMPLER, LAMBDA, "search.prune=false"),
@@ -131,6 +134,27 @@ REFUSED = [
     (
         (MASK, "method.active_blocks=2"),
         f"--set method.active_blocks=2: method.active_blocks: cannot be set in mode mask, {ITSELF}",
+    ),
+    ((PATH, LAMBDA), f"{SET_LAMBDA}: cannot be searched in mode path, {FOLLOWS}"),
+    (
+        ("method.path={counts: [8, 2]}",),
+        "--set method.path={counts: [8, 2]}: method.path: goes with budget.mode: path, got mode: search; "
+        "leave it out",
+    ),
+    (
+        (PATH, "method.path={counts: [8, 4, 1]}"),
+        "--set method.path={counts: [8, 4, 1]}: method.path.counts: has 8, 4, 1, but not the budget of 2; "
+        "add it, or leave counts out",
+    ),
+    (
+        (PATH, "method.path={counts: [8, 2, 4]}"),
+        "--set method.path={counts: [8, 2, 4]}: method.path.counts.2: 4 comes after 2; each number must be "
+        "smaller than the one before",
+    ),
+    (
+        (PATH, "method.path={counts: [8, 2, 2]}"),
+        "--set method.path={counts: [8, 2, 2]}: method.path.counts.2: 2 comes after 2; each number must be "
+        "smaller than the one before",
     ),
     ((MASK, "search.sampler=grid"), f"--set search.sampler=grid: search.sampler: {GRID_HOLDS}"),
     # the sampler budget

@@ -289,7 +289,7 @@ def test_page_names_nothing_to_fetch(whole: SweepRecord, tmp_path: Path) -> None
 
 def test_figures_are_strict_json(hostile: SweepRecord, tmp_path: Path) -> None:
     figures = json.loads(page_of(hostile, tmp_path).scripts[0], parse_constant=pytest.fail)
-    assert set(figures) == {"front-plot", "hypervolume-plot"}
+    assert set(figures) == {"front-plot", "blocks-plot", "hypervolume-plot"}
     names = [trace["name"] for trace in figures["front-plot"]["data"]]
     assert "inside budget" in names and "outside budget" in names and "pre-trained" in names
     assert not [name for name in names if "<" in name]

@@ -384,3 +384,38 @@ def test_a_grid_asks_for_no_more_trials_than_it_has_points(tmp_path: Path) -> No
     )
     play(study, 6)
     assert study.asked == 6 and study.next_trial() is None
+
+
+def point(blocks: int, accuracy: float, forgetting: float) -> dict[str, Any]:
+    metrics = {"id_accuracy": accuracy, "forgetting": forgetting, "active_blocks": blocks}
+    return {"blocks": blocks, "metrics": metrics, "active": BLOCKS[:blocks]}
+
+
+def test_the_points_of_a_path_stand_on_the_front_and_its_best_one_is_the_trials(
+    url: str | None, tmp_path: Path
+) -> None:
+    asked = space("budget={active_blocks: 4, mode: path}", "search={trials: 2, parameters: {}}", CONFIRM)
+    study = create(asked, url, tmp_path)
+    jobs = [study.next_trial(), study.next_trial()]
+    assert jobs[0] and jobs[1]
+    assert jobs[0].space.method.dump()["path"]["counts"] == [32, 16, 8, 4, 2, 1]
+    left = [point(32, 99, 9), point(4, 95, 2), point(2, 90, 1)]
+    study.tell({**report(jobs[0].key, active=32), "state": "running", "points": left[:1]})
+    assert [model.key for model in study.record().models] == ["trial-0000-blocks-32", "trial-0001"]
+    assert study.record().front == ()
+    study.tell({**report(jobs[0].key, active=2), "points": left, "closing_order": BLOCKS[2:]})
+    study.tell({**report(jobs[1].key, active=2), "points": [point(4, 96, 3), point(2, 89, 1)]})
+
+    again = reopen(url, tmp_path)
+    record = again.record()
+    assert record.front == ("trial-0001-blocks-4", "trial-0000-blocks-4", "trial-0000-blocks-2")
+    assert [record.run(key).key for key in record.front] == list(record.front)
+    first = record.trials[0]
+    assert first.feasible and first.metrics == left[1]["metrics"] and first.active == tuple(BLOCKS[:4])
+    dense, kept, _ = first.points
+    assert not dense.feasible and dense.label == "0 at 32 blocks" and dense.run_key == "trial-0000"
+    assert kept.closing_order == tuple(BLOCKS[4:])
+    job = again.next_confirmation()
+    assert job is not None and job.space.method.dump()["path"] == jobs[0].space.method.dump()["path"]
+    again.tell({**report(job.key, active=2), "points": left})
+    assert [m.key for m in again.record().confirmations[0].models][1] == f"{job.key}-blocks-4"

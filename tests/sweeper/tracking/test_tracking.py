@@ -29,6 +29,9 @@ SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trial
 OVER_RATES = load_space(
     "spaces/clip_lambda.yaml", ["baselines=[{method: full, each: {training.lr: [5e-5, 3e-4]}}]"]
 )
+PATHS = load_space(
+    "spaces/clip_lambda.yaml", ["budget.mode=path", "baselines=[]", "search={trials: 1, parameters: {}}"]
+)
 CONFIRMED = load_space(
     "spaces/clip_lambda.yaml", ["baselines=[]", "search.trials=1", "confirm={trials: 1, seeds: 2}"]
 )
@@ -142,6 +145,31 @@ def test_a_curve_is_logged_once_a_step_a_tenth(client: MlflowClient, study: Swee
     assert len(history(client, trial, "wise_ft/test/probe/99")) == 11
     assert "wise_ft/a" not in trial.data.metrics
     assert trial.data.tags["state"] == "complete"
+
+
+def test_the_points_of_a_path_are_one_run_with_a_step_for_each_number_of_blocks(
+    client: MlflowClient, tmp_path: Path
+) -> None:
+    study = SweepStudy.create(
+        PATHS, BLOCKS, {"retained_accuracy": 90.0}, 1, open_storage(None, tmp_path / "journal")
+    )
+    tracker = track(study)
+    job = begin(study, tracker)
+    points = [
+        {
+            "blocks": n,
+            "metrics": {**EPOCHS[0], "id_accuracy": 40.0 + n, "forgetting": n},
+            "active": BLOCKS[:n],
+        }
+        for n in (32, 2, 1)
+    ]
+    report(job, tracker, study, points=points)
+    close(study, tracker)
+    close(study, track(study))
+    trial = runs(client)[job.key]
+    assert history(client, trial, "point/id_accuracy") == [(1, 41.0), (2, 42.0), (32, 72.0)]
+    assert (trial.data.tags["front"], trial.data.tags["front_blocks"]) == ("true", "2,1")
+    assert trial.data.params["method.path.counts"] == "32,16,8,4,2,1"
 
 
 def test_a_run_of_a_baseline_has_its_own_values(client: MlflowClient, tmp_path: Path) -> None:
