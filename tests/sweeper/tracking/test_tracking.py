@@ -158,7 +158,7 @@ def test_the_points_of_a_path_are_one_run_with_a_step_for_each_number_of_blocks(
     points = [
         {
             "blocks": n,
-            "metrics": {**EPOCHS[0], "id_accuracy": 40.0 + n, "forgetting": n},
+            "metrics": EPOCHS[0] | {"id_accuracy": 40.0 + n, "forgetting": n, "active_blocks": n},
             "active": BLOCKS[:n],
         }
         for n in (32, 2, 1)
