@@ -10,8 +10,9 @@ from typing import Any
 import optuna
 import torch
 
-from search_spaces import Space, load_space, suggest
+from search_spaces import Space, load_space
 from sweeper.search.samplers import make_sampler
+from sweeper.search.suggest import suggest
 from trainables.device import device_for
 from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem

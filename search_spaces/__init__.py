@@ -1,4 +1,4 @@
-"""Space files: what a sweep is asked for, checked, and turned into Optuna's suggestions."""
+"""Space files: what a sweep is asked for, checked, and handed on as typed settings."""
 
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget, BudgetMode
@@ -12,8 +12,8 @@ from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, Sel
 from search_spaces.model import Model
 from search_spaces.part import longer_name
 from search_spaces.search import Choices, Objectives, Range, Search
+from search_spaces.settings import Settings
 from search_spaces.space import Space, json_schema, parse_space
-from search_spaces.suggest import grid, points, suggest, trials_of
 from search_spaces.training import Resources, Training
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "Resources",
     "Search",
     "SelectiveLora",
+    "Settings",
     "Source",
     "Space",
     "SpaceError",
@@ -45,15 +46,11 @@ __all__ = [
     "ZeroShot",
     "as_text",
     "change_space",
-    "grid",
     "json_schema",
     "load_space",
     "longer_name",
     "parse_space",
     "path_counts",
     "path_of",
-    "points",
-    "suggest",
-    "trials_of",
     "with_counts",
 ]

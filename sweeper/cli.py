@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from search_spaces import SpaceError, as_text, json_schema, load_space, trials_of
+from search_spaces import SpaceError, as_text, json_schema, load_space
 from sweeper.commands import remote
 from sweeper.commands.options import (
     Address,
@@ -110,6 +110,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     from sweeper.driver.fit import check_budget, check_fit, check_steps, makes_prompts
     from sweeper.driver.progress import duration
     from sweeper.report import words
+    from sweeper.search.suggest import trials_of
     from trainables import open_problem
     from trainables.backbones import open_backbone
     from trainables.errors import MissingError, at

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from search_spaces import Space, trials_of
+from search_spaces import Space
+from sweeper.search.suggest import trials_of
 from trainables.device import device_for
 from trainables.problem import Problem
 from trainables.training import Training

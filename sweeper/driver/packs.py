@@ -2,7 +2,8 @@
 
 import time
 
-from search_spaces import Space, trials_of
+from search_spaces import Space
+from sweeper.search.suggest import trials_of
 from trainables.device import device_for
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.problem import Problem

@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space, points
+from search_spaces import Space
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
@@ -30,6 +30,7 @@ from sweeper.errors import UserError
 from sweeper.export import write_adapter
 from sweeper.report.outcome import Outcome, write_outcome
 from sweeper.screen import say
+from sweeper.search.suggest import points
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver
 from sweeper.storage.optuna_storage import mend_journal, open_storage

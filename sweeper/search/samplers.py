@@ -6,9 +6,10 @@ from typing import Any
 from optuna import Trial
 from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from search_spaces import Space, grid, suggest
+from search_spaces import Space
 from sweeper.search.budget_sampler import BudgetSampler
 from sweeper.search.masks import MaskSampler, suggest_mask
+from sweeper.search.suggest import grid, suggest
 
 
 def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSampler:

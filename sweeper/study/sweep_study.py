@@ -9,9 +9,10 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search_spaces import Space, parse_space, trials_of, with_counts
+from search_spaces import Space, parse_space, with_counts
 from sweeper.errors import UserError
 from sweeper.search.samplers import make_sampler, propose
+from sweeper.search.suggest import trials_of
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading

@@ -11,7 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from benchmarks import plain_ray_tune
-from search_spaces import load_space, suggest
+from search_spaces import load_space
+from sweeper.search.suggest import suggest
 
 
 def test_it_searches_the_domains_and_the_budget_of_the_space() -> None:

@@ -5,9 +5,7 @@ from typing import Any
 
 import optuna
 
-from search_spaces.search import Choices, Range
-from search_spaces.settings import Settings
-from search_spaces.space import Space
+from search_spaces import Choices, Range, Settings, Space
 
 
 def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 import optuna
 import pytest
 
-from search_spaces import Space, grid, load_space, suggest, trials_of
+from search_spaces import Space, load_space
+from sweeper.search.suggest import grid, suggest, trials_of
 
-SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
+SHIPPED = Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml"
 
 PARAMETERS = (
     "search.parameters={method.score_lr: {low: 0.01, high: 1, log: true}, method.rank: {choices: [1, 16]},"
