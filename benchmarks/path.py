@@ -1,0 +1,238 @@
+"""Is one path as good as a training of its own for each number of blocks?
+
+Claim under test: a path (`budget.mode: path`) leaves models that are no worse than fresh controlled trainings
+at the same numbers of blocks, for a third of the epochs or less.
+
+Method: low-rank blocks of rank 8. `fresh` trains for each number of blocks anew, in mode controlled;
+`path` goes through all of them in one training. Both at every learning rate with every seed; the rate of
+a way is the one with the largest mean hypervolume of all its models on validation. Reported is the
+hypervolume of (ID accuracy, retained accuracy) as fractions, reference point (0, 0), on test splits, of
+the models with at most so many blocks: means over the seeds with 95 % intervals (Student's t), and the
+interval of the difference between the two ways, seed by seed. Seconds are those of training and of
+measuring, in the same run.
+
+    python -m benchmarks.path tiny      # the shipped CLIP, 5 seeds
+    python -m benchmarks.path pacs      # ViT-Tiny learns PACS sketches, 3 seeds; needs SWEEPER_DATA
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import moocore
+import numpy as np
+
+from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_csv
+from search_spaces import Space, load_space
+from sweeper.report.confidence import Interval, interval
+from sweeper.study.front import REFERENCE_POINT
+from trainables.training import Training
+
+RANK = 8
+_VALIDATION = ("id_accuracy", "retained_accuracy")
+_TEST = ("test/id_accuracy", "test/retained_accuracy")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained.
+
+    Attributes:
+        counts: open blocks, all of them first.
+        budgets: the models with at most so many blocks are counted.
+        epochs: of a path.
+        dense: share of a path's epochs in which all blocks are open.
+        fresh: epochs of each fresh training.
+        pack: trials that train together.
+    """
+
+    space: Path
+    counts: Sequence[int]
+    budgets: Sequence[int]
+    epochs: int
+    dense: float
+    fresh: int
+    rates: Sequence[float]
+    seeds: int
+    pack: int
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """Epochs of each way."""
+        return {"fresh": self.fresh * len(self.counts), "path": self.epochs}
+
+
+SETTINGS = {
+    "tiny": Setting(
+        Path("spaces/clip_lambda.yaml"),
+        (32, 24, 16, 12, 8, 6, 4, 2, 1),
+        (2, 4, 8, 32),
+        epochs=7,
+        dense=2 / 7,
+        fresh=3,
+        rates=(5e-3, 1e-2),
+        seeds=5,
+        pack=5,
+    ),
+    "pacs": Setting(
+        Path("spaces/pacs_sketch.yaml"),
+        (48, 24, 12, 8, 3, 1),
+        (3, 12, 48),
+        epochs=6,
+        dense=1 / 3,
+        fresh=3,
+        rates=(2e-3, 5e-3),
+        seeds=3,
+        pack=1,
+    ),
+}
+
+
+def fresh(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
+    """For each trial, its models: each a training of its own."""
+    rows = [
+        bench.train(
+            [t.with_values({"method.active_blocks": n, "training.epochs": setting.fresh}) for t in trials],
+            True,
+        )
+        for n in setting.counts
+    ]
+    yield from (list(models) for models in zip(*rows, strict=True))
+
+
+def path(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
+    """For each trial, the models that one path leaves."""
+    chosen = {"counts": list(setting.counts), "dense": setting.dense}
+    for first in range(0, len(trials), setting.pack):
+        dumps = [trial.dump() for trial in trials[first : first + setting.pack]]
+        training = Training(
+            bench.problem,
+            [
+                {
+                    **dump,
+                    "method": {**dump["method"], "path": chosen},
+                    "training": {**dump["training"], "epochs": setting.epochs},
+                }
+                for dump in dumps
+            ],
+        )
+        while training.epoch < training.epochs:
+            training.train_epoch()
+        yield from ([dict(point.metrics) for point in points] for points in training.points)
+
+
+WAYS: dict[str, Callable[[Bench, Setting, Sequence[Space]], Iterator[list[Row]]]] = {
+    "fresh": fresh,
+    "path": path,
+}
+
+
+def measure(name: str) -> None:
+    """Trains what is not in the table of rows yet, a way and a learning rate at a time."""
+    setting, file = SETTINGS[name], RESULTS / f"path_{name}.csv"
+    rows = read_csv(file)
+    there = {(row["way"], row["rate"]) for row in rows}
+    overrides = ("baselines=[]", "search={trials: 1}", f"method={{name: selective_lora, rank: {RANK}}}")
+    bench = Bench.open(setting.space, setting.pack, *overrides)
+    space = load_space(setting.space, overrides)
+    for rate in setting.rates:
+        for way, train in WAYS.items():
+            if (way, str(rate)) in there:
+                continue
+            print(way, rate, flush=True)
+            own = [{"training.lr": rate, "training.seed": seed} for seed in range(setting.seeds)]
+            began = time.perf_counter()
+            models = list(train(bench, setting, [space.with_values(values) for values in own]))
+            seconds = (time.perf_counter() - began) / setting.seeds
+            for seed, left in enumerate(models):
+                for n, model in zip(setting.counts, left, strict=True):
+                    cell = {"way": way, "rate": rate, "seed": seed, "blocks": n, "seconds": round(seconds, 1)}
+                    rows.append(cell | {key: model[key] for key in (*_VALIDATION, *_TEST)})
+            write_csv(file, rows)
+
+
+def summarise(name: str) -> None:
+    """The table of all that has been measured."""
+    setting = SETTINGS[name]
+    rows = read_csv(RESULTS / f"path_{name}.csv")
+    chosen = {way: _at_its_rate(setting, [row for row in rows if row["way"] == way]) for way in WAYS}
+    lines = []
+    for way, own in chosen.items():
+        areas = [_areas(setting, own, most, _TEST) for most in setting.budgets]
+        cost = [f"{float(own[0]['rate']):g}", setting.spent[way], f"{float(own[0]['seconds']):.0f}"]
+        lines.append([way, *cost, *(_text(interval(values)) for values in areas)])
+    differences = [
+        [
+            ours - theirs
+            for ours, theirs in zip(
+                *(_areas(setting, chosen[way], most, _TEST) for way in ("path", "fresh")), strict=True
+            )
+        ]
+        for most in setting.budgets
+    ]
+    lines.append(["path less fresh", "", "", "", *(_text(interval(values)) for values in differences)])
+    header = ["way", "rate", "epochs", "seconds", *(f"at most {most}" for most in setting.budgets)]
+    accuracies = [
+        [way, *(_text(_mean(own, n, metric)) for n in setting.counts)]
+        for metric in _TEST
+        for way, own in chosen.items()
+    ]
+    table = (
+        markdown(header, lines) + "\nID accuracy, then retained accuracy, by number of blocks, test, %:\n\n"
+    )
+    table += markdown(["way", *map(str, setting.counts)], accuracies)
+    (RESULTS / f"path_{name}.md").write_text(table)
+    print(table)
+
+
+def _mean(rows: Sequence[Row], blocks: int, metric: str) -> Interval | None:
+    return interval([float(row[metric]) for row in rows if int(row["blocks"]) == blocks])
+
+
+def _areas(setting: Setting, rows: Sequence[Row], most: int, names: Sequence[str]) -> list[float]:
+    """The hypervolume of each seed's models with at most so many blocks."""
+    areas = []
+    for seed in range(setting.seeds):
+        own = [r for r in rows if int(r["seed"]) == seed and int(r["blocks"]) <= most]
+        points = np.array([[float(row[name]) / 100 for name in names] for row in own])
+        areas.append(float(moocore.hypervolume(points, ref=REFERENCE_POINT, maximise=True)))
+    return areas
+
+
+def _at_its_rate(setting: Setting, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the learning rate with the largest mean hypervolume on validation."""
+    by_rate: dict[Any, list[Row]] = {}
+    for row in rows:
+        by_rate.setdefault(row["rate"], []).append(row)
+    most = max(setting.counts)
+    return max(by_rate.values(), key=lambda own: statistics.mean(_areas(setting, own, most, _VALIDATION)))
+
+
+def _text(found: Interval | None) -> str:
+    if found is None:
+        return "-"
+    digits = 3 if abs(found.mean) <= 1 else 1
+    return f"{found.mean:.{digits}f}" + (
+        "" if found.half_width is None else f" ± {found.half_width:.{digits}f}"
+    )
+
+
+def main() -> None:
+    """Measures, then summarises."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--table", action="store_true", help="only writes the table again")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        measure(arguments.setting)
+    summarise(arguments.setting)
+
+
+if __name__ == "__main__":
+    main()
