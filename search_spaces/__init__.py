@@ -11,6 +11,7 @@ from search_spaces.load import as_text, change_space, load_space
 from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
 from search_spaces.model import Model
 from search_spaces.part import longer_name
+from search_spaces.points import Points
 from search_spaces.search import Choices, Objectives, Range, Search
 from search_spaces.settings import Settings
 from search_spaces.space import Space, json_schema, parse_space
@@ -33,6 +34,7 @@ __all__ = [
     "Method",
     "Model",
     "Objectives",
+    "Points",
     "Probe",
     "Range",
     "Resources",

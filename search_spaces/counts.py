@@ -7,18 +7,19 @@ from search_spaces.space import Space, parse_space
 def with_counts(space: Space, budget: int, blocks: int) -> Space:
     """The space with the number of open blocks that its mode has each trial end with, or go through.
 
+    Scaled models are limited to the budget.
+
     Args:
         budget: in blocks.
         blocks: how many candidates the model has.
     """
-    if space.budget.mode not in ("controlled", "path"):
-        return space
-    method = space.method.dump()
+    method, most = space.method.dump(), space.points.most_blocks or budget + space.budget.tolerance
     if space.budget.mode == "controlled":
         method["active_blocks"] = budget
-    else:
+    if space.budget.mode == "path":
         method["path"] = {**path_of(space).dump(), "counts": path_counts(space, budget, blocks)}
-    return parse_space({**space.dump(), "method": method})
+    points = space.points.dump() | {"most_blocks": most}
+    return parse_space({**space.dump(), "method": method, "points": points})
 
 
 def path_counts(space: Space, budget: int, blocks: int) -> list[int]:

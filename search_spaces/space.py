@@ -16,6 +16,7 @@ from search_spaces.method import Method
 from search_spaces.model import Model
 from search_spaces.part import Name, Part, refuse
 from search_spaces.paths import PutError, put
+from search_spaces.points import Points
 from search_spaces.search import Domain, Search
 from search_spaces.training import Resources, Training
 from search_spaces.yaml_text import write
@@ -42,6 +43,9 @@ class Space(Part):
     )
     confirm: Confirm | None = Field(
         default=None, description="how the best trials are confirmed; null confirms none"
+    )
+    points: Points = Field(
+        default=Points(), description="models with a scaled update, beside those that are trained"
     )
     resources: Resources = Field(default=Resources(), description="what a trial is given")
 
@@ -91,13 +95,14 @@ class Space(Part):
             "budget": self.budget.dump(),
             "search": self.search.model_dump(include={"sampler", "trials", "seed", "prune"}),
             "confirm": self.confirm.dump() if self.confirm else {},
+            "points": self.points.dump(),
             "resources": self.resources.dump(),
         }
         return {
             f"{section}.{key}": _joined(value)
             for section, values in sections.items()
             for key, value in values.items()
-            if value not in (None, {})
+            if value not in (None, {}, [])
         }
 
     def with_values(self, values: Mapping[str, Any]) -> "Space":
@@ -129,7 +134,7 @@ class Space(Part):
             offer = remedy(label, list(by_label), "known:") if by_label else "the space has none"
             raise SpaceError([f"no baseline is labelled {label!r}; {offer}"])
         run = by_label[label]
-        data = self.dump() | {"method": {"name": run.method}, "baselines": [], "confirm": None}
+        data = self.dump() | {"method": {"name": run.method}, "baselines": [], "confirm": None, "points": {}}
         data["budget"] |= {"mode": "search", "tolerance": 0}
         data["search"]["parameters"] = {}
         if self.search.sampler == "budget":  # it needs a price to look for

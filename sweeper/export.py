@@ -16,6 +16,7 @@ from trainables import checkpoint
 from trainables.checkpoint import point_folder
 from trainables.export import FORMATS, Trained
 from trainables.problem import Problem, open_problem
+from trainables.scaling import Scaling, Update
 from trainables.training import Training
 
 
@@ -94,7 +95,12 @@ def _refuse_used(to: Path) -> None:
 def place_of(folder: SweepFolder, study: SweepStudy, model: TrialRecord) -> str:
     """Where the checkpoint of a model is: of a point, below that of its run."""
     place = folder.trial(model.run_key, study.results)
-    return place if model.blocks is None else f"{place}/{point_folder(model.blocks)}"
+    trained = (model.point or "").removesuffix(_scaling(model)).removesuffix("-")
+    return f"{place}/{point_folder(trained)}" if trained else place
+
+
+def _scaling(model: TrialRecord) -> str:
+    return str(Scaling(*model.scaling)) if model.scaling else ""
 
 
 def choose(record: SweepRecord, trial: str | None, blocks: int | None = None) -> TrialRecord:
@@ -102,41 +108,48 @@ def choose(record: SweepRecord, trial: str | None, blocks: int | None = None) ->
 
     Args:
         record: of the sweep.
-        trial: a trial's number or a baseline's label.
-        blocks: the point of a path; None for its best one inside the budget.
+        trial: a trial's number, a baseline's label, or the label or key of a model.
+        blocks: the trained point of a path; None for its best one inside the budget.
 
     Raises:
         UserError: there is none, or it is not complete.
     """
-    run = _run(record, trial)
-    if blocks is not None and run.blocks is not None:
-        run = record.run(run.run_key)
-    if blocks is None:
-        return max((model for model in run.models if model.feasible), key=_worth, default=run.models[-1])
-    if point := next((model for model in run.models if model.blocks == blocks), None):
-        return point
-    there = ", ".join(str(model.blocks) for model in run.points)
-    offer = f"it has points at {there}" if there else "it is no path, and has one number of open blocks"
-    raise UserError(f"--blocks {blocks}: trial {run.label} has no such point; {offer}")
+    run = _named(record, trial)
+    if blocks is not None:
+        return _at(record.run(run.run_key) if run.point else run, blocks)
+    if run.state != "complete":
+        raise UserError(f"--trial {trial}: it is {run.state}; complete are {_there(_runs(record))}")
+    inside = [model for model in run.models if model.feasible and not model.scaling]
+    return max(inside, key=lambda model: worth(model.metrics), default=run.models[-1]) if run.points else run
 
 
-def _worth(model: TrialRecord) -> float:
-    return worth(model.metrics)
-
-
-def _run(record: SweepRecord, trial: str | None) -> TrialRecord:
-    runs = [*record.trials, *record.baselines]
+def _named(record: SweepRecord, trial: str | None) -> TrialRecord:
+    """A run or a model of one, by its label or its key; without a word the recommended model."""
     if trial is None:
         best = recommended(record)
         if best is None:
-            raise UserError(f"no trial met the budget, so none is recommended; give --trial: {_there(runs)}")
+            there = _there(_runs(record))
+            raise UserError(f"no trial met the budget, so none is recommended; give --trial: {there}")
         return best
-    named = next((run for run in runs if run.label == trial), None)
+    every = [*_runs(record), *record.models]
+    named = next((run for run in every if trial in (run.label, run.key)), None)
     if named is None:
-        raise UserError(f"--trial {trial}: there is none; there are {_there(runs)}")
-    if named.state != "complete":
-        raise UserError(f"--trial {trial}: it is {named.state}; complete are {_there(runs)}")
+        raise UserError(f"--trial {trial}: there is none; there are {_there(_runs(record))}")
     return named
+
+
+def _at(run: TrialRecord, blocks: int) -> TrialRecord:
+    """The trained point of a path with so many open blocks."""
+    path = {len(model.active): model for model in run.points if not model.scaling}
+    if run.state != "complete" or blocks not in path:
+        there = ", ".join(map(str, path))
+        offer = f"it has points at {there}" if there else "it is no path, and has one number of open blocks"
+        raise UserError(f"--blocks {blocks}: trial {run.label} has no such point; {offer}")
+    return path[blocks]
+
+
+def _runs(record: SweepRecord) -> list[TrialRecord]:
+    return [*record.trials, *record.baselines]
 
 
 def _there(runs: Sequence[TrialRecord]) -> str:
@@ -156,6 +169,8 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
         if saved is None:
             raise UserError(f"--trial {run.label}: its weights are not here, there is no {folder}")
         checkpoint.restore_model(training, 0, saved)
+        if run.scaling:
+            Update(training.learner).scale(Scaling(*run.scaling))
     return Trained(training, resolved["model"], run.metrics)
 
 

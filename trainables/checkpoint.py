@@ -53,12 +53,12 @@ def capture_points(training: Training, member: int) -> Iterator[tuple[str, Check
     for place, point in enumerate(training.points[member]):
         if point.tensors:
             training.points[member][place] = replace(point, tensors={})
-            yield point_folder(point.blocks), Checkpoint(point.tensors, training.epoch, [])
+            yield point_folder(point.name), Checkpoint(point.tensors, training.epoch, [])
 
 
-def point_folder(blocks: int) -> str:
+def point_folder(name: str) -> str:
     """Where a point is kept, below the folder of its trial."""
-    return f"points/{blocks}"
+    return f"points/{name}"
 
 
 def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
@@ -72,9 +72,7 @@ def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
         raise ProblemError("the checkpoint does not fit the trial: it has no random state to go on from")
     training.generators[member].set_state(checkpoint.tensors["generator"])
     training.epoch = checkpoint.epoch
-    training.points[member] = [
-        Point(p["blocks"], p["metrics"], tuple(p["active"])) for p in checkpoint.points
-    ]
+    training.points[member] = [Point.of(told) for told in checkpoint.points]
 
 
 def restore_model(training: Training, member: int, checkpoint: Checkpoint) -> None:

@@ -45,6 +45,7 @@ class Learner(nn.Module):
         super().__init__()
         training, members = spaces[0]["training"], [space["method"] for space in spaces]
         self.size = len(members)
+        self.spaces = spaces
         self.problem = problem
         self.generators = generators
         self.prefix = prefix

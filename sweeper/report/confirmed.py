@@ -49,13 +49,13 @@ def confirmed(record: SweepRecord) -> list[Confirmed]:
         Confirmed(model, tuple(_same(run, model) for run in runs if run.group == model.group))
         for model in record.models
         if any(run.group == model.group for run in runs)
-        and (model.blocks is None or model.key in record.front)
+        and (model.point is None or model.key in record.front)
     ]
 
 
 def _same(run: TrialRecord, model: TrialRecord) -> TrialRecord:
     """What of a confirmation is to be held against a model; the run itself where it is not there yet."""
-    return next((point for point in run.points if point.blocks == model.blocks), run)
+    return next((point for point in run.points if point.point == model.point), run)
 
 
 def compared(found: Sequence[Confirmed]) -> list[Comparison]:

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import BaselineRun, Space
 from sweeper.search.masks import folded
-from sweeper.study.records import State, SweepRecord, TrialRecord, point_suffix
+from sweeper.study.records import State, SweepRecord, TrialRecord
 
 Objectives = tuple[float, float]
 """ID accuracy in percent, forgetting in percentage points."""
@@ -53,17 +53,21 @@ def with_points(
 
 
 def _point(record: TrialRecord, point: Mapping[str, Any], space: Space, budget: int) -> TrialRecord:
-    blocks = int(point["blocks"])
+    name, blocks, scaling = point["name"], int(point["blocks"]), point["scaling"]
     inside = space.budget.excess(blocks, budget) <= 0
+    of_path = name.startswith("blocks-")
+    where = f" at {blocks} block{'' if blocks == 1 else 's'}" if of_path else ""
     return replace(
         record,
-        key=record.key + point_suffix(blocks),
-        label=f"{record.label} at {blocks} block{'' if blocks == 1 else 's'}",
+        key=f"{record.key}-{name}",
+        label=f"{record.label}{where}" + (f", {scaling[0]} {scaling[1]:g}" if scaling else ""),
         metrics=point["metrics"],
         active=tuple(point["active"]),
         closing_order=tuple(name for name in record.closing_order if name not in point["active"]),
         feasible=inside and record.state == "complete",
-        blocks=blocks,
+        curve=(),
+        point=name,
+        scaling=tuple(scaling) if scaling else None,
     )
 
 

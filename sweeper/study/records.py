@@ -16,8 +16,9 @@ class TrialRecord:
 
     Attributes:
         key: unique in the sweep and fit for a folder name: ``trial-0007``, ``baseline-full``,
-            ``confirmation-0007-seed-1001``; of a point ``trial-0007-blocks-4``.
-        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``, ``7, seed 1001``, ``7 at 4 blocks``.
+            ``confirmation-0007-seed-1001``; of a point ``trial-0007-blocks-4``, ``trial-0007-scale-0.5``.
+        label: what a person reads: ``7``, ``full``, ``full-lr-3e-4``, ``7, seed 1001``, ``7 at 4 blocks``,
+            ``7 at 4 blocks, scale 0.5``.
         group: the label of a baseline as it is written, which its runs share: ``full``; a trial's own label;
             of a confirmation the label of its trial.
         method: how the model is adapted: ``selective_lora``, ``full``.
@@ -36,10 +37,11 @@ class TrialRecord:
             pre-trained ones and a times the trained ones, each with its ``a``, 0 to 1; empty where not
             measured.
         closing_order: names of the closed blocks of a trial whose count was controlled, first closed first.
-        points: the finished models that a path leaves, with the most open blocks first: each as a record of
-            its own, which has the trial's parameters and ``blocks``. A trial's own metrics are then those of
-            its best point inside the budget.
-        blocks: of a point, at which number of open blocks it was left.
+        points: the finished models that a path leaves, with the most open blocks first, and those with a
+            scaled update: each as a record of its own, which has the trial's parameters. The own metrics of
+            a path are those of its best point inside the budget.
+        point: name of a point among those of its run: ``blocks-4``, ``scale-0.5``; None for a run.
+        scaling: of a point with a scaled update, how: ``("scale", 0.5)``.
         began, ended: when, in milliseconds since 1970; None while it has not.
     """
 
@@ -57,19 +59,21 @@ class TrialRecord:
     curve: tuple[Mapping[str, float], ...] = ()
     closing_order: tuple[str, ...] = ()
     points: tuple["TrialRecord", ...] = ()
-    blocks: int | None = None
+    point: str | None = None
+    scaling: tuple[str, float] | None = None
     began: int | None = field(default=None, compare=False)
     ended: int | None = field(default=None, compare=False)
 
     @property
     def models(self) -> tuple["TrialRecord", ...]:
-        """The finished models that the run leaves: its points, or itself."""
-        return self.points or (self,)
+        """The finished models that the run leaves: itself, unless it is a path, and its points."""
+        is_path = any(point.scaling is None for point in self.points)
+        return self.points if is_path else (self, *self.points)
 
     @property
     def run_key(self) -> str:
         """The key of the run, of which a point is a part."""
-        return self.key if self.blocks is None else self.key.removesuffix(point_suffix(self.blocks))
+        return self.key if self.point is None else self.key.removesuffix(f"-{self.point}")
 
     def candidates(self, usual: int) -> int:
         """Number of blocks that the run could open: as in the search, unless its method has others."""
@@ -113,9 +117,9 @@ class SweepRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""
         role, _, rest = key.partition("-")
         if role == "trial":
-            number, _, blocks = rest.partition("-blocks-")
+            number, _, name = rest.partition("-")
             trial = self.trials[int(number)]
-            return next(point for point in trial.points if point.blocks == int(blocks)) if blocks else trial
+            return next(point for point in trial.points if point.point == name) if name else trial
         return next(run for run in (*self.baselines, *self.confirmations) if run.key == key)
 
     @property
@@ -127,8 +131,3 @@ class SweepRecord:
     def runs(self) -> tuple[TrialRecord, ...]:
         """Everything that is trained."""
         return (*self.baselines, *self.trials, *self.confirmations)
-
-
-def point_suffix(blocks: int) -> str:
-    """What is added to a run's key for a point of it."""
-    return f"-blocks-{blocks}"

@@ -310,10 +310,11 @@ class SweepStudy:
         del self._under_way[report["key"]]
 
     def _at_its_best(self, report: Report) -> Report:
-        """Of a path that is complete, the metrics are those of its best point inside the budget."""
+        """Of a path that is complete, the metrics are those of its best trained point inside the budget."""
         if report["state"] != "complete":
             return report
-        inside = [point for point in report["points"] if self.inside(int(point["blocks"]))]
+        trained = [point for point in report["points"] if not point["scaling"]]
+        inside = [point for point in trained if self.inside(int(point["blocks"]))]
         best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
         return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 

@@ -67,7 +67,7 @@ def run_of_trial(
     measured = {n: v for n, v in trial.metrics.items() if n.startswith("test/") or not last}
     final = [*_metrics(measured, last, ended), *_curve(trial, ended), *_points(trial, ended)]
     if trial.points:
-        tags["front_blocks"] = ",".join(str(p.blocks) for p in trial.points if p.key in record.front)
+        tags["front_points"] = ",".join(p.point or "" for p in trial.points if p.key in record.front)
     return Wanted(began, tags, params, logged, final, STATUS[trial.state], ended)
 
 
@@ -91,12 +91,23 @@ def _metrics(values: Mapping[str, float], step: int, at: int) -> list[Metric]:
 
 
 def _points(trial: TrialRecord, at: int) -> list[Metric]:
-    """The points of a path as ``point/<metric>``, at the number of open blocks as step."""
+    """The points of a path as ``point/<metric>``, and of a scaling as ``point/<scaling>/<metric>``.
+
+    The step is the number of open blocks.
+    """
     return [
         metric
         for point in trial.points
-        for metric in _metrics({f"point/{n}": v for n, v in point.metrics.items()}, point.blocks or 0, at)
+        for metric in _metrics(
+            {f"{_kind(point)}/{name}": value for name, value in point.metrics.items()},
+            int(point.metrics["active_blocks"]),
+            at,
+        )
     ]
+
+
+def _kind(point: TrialRecord) -> str:
+    return "point/{}-{:g}".format(*point.scaling) if point.scaling else "point"
 
 
 def _curve(trial: TrialRecord, at: int) -> list[Metric]:

@@ -56,7 +56,7 @@ def test_a_point_put_back_measures_as_it_did(problem: Problem, make_space: MakeS
     for folder, point in checkpoint.capture_points(training, 0):
         checkpoint.write(point, tmp_path / folder)
     for blocks, metrics in zip(COUNTS, expected, strict=True):
-        saved = checkpoint.read(tmp_path / checkpoint.point_folder(blocks))
+        saved = checkpoint.read(tmp_path / checkpoint.point_folder(f"blocks-{blocks}"))
         assert saved is not None
         fresh = Training(problem, [space])
         checkpoint.restore_model(fresh, 0, saved)

@@ -28,7 +28,7 @@ def sweep(*models: tuple[int, float, float], state: str = "complete") -> SweepRe
         replace(
             TRIAL,
             key=f"trial-0000-blocks-{blocks}-{place}",
-            blocks=blocks,
+            point=f"blocks-{blocks}-{place}",
             state=state,
             metrics={"id_accuracy": accuracy, "forgetting": forgetting, "active_blocks": blocks},
         )

@@ -388,7 +388,8 @@ def test_a_grid_asks_for_no_more_trials_than_it_has_points(tmp_path: Path) -> No
 
 def point(blocks: int, accuracy: float, forgetting: float) -> dict[str, Any]:
     metrics = {"id_accuracy": accuracy, "forgetting": forgetting, "active_blocks": blocks}
-    return {"blocks": blocks, "metrics": metrics, "active": BLOCKS[:blocks]}
+    name = f"blocks-{blocks}"
+    return {"name": name, "blocks": blocks, "scaling": None, "metrics": metrics, "active": BLOCKS[:blocks]}
 
 
 def test_the_points_of_a_path_stand_on_the_front_and_its_best_one_is_the_trials(

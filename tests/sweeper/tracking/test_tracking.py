@@ -157,7 +157,9 @@ def test_the_points_of_a_path_are_one_run_with_a_step_for_each_number_of_blocks(
     job = begin(study, tracker)
     points = [
         {
+            "name": f"blocks-{n}",
             "blocks": n,
+            "scaling": None,
             "metrics": EPOCHS[0] | {"id_accuracy": 40.0 + n, "forgetting": n, "active_blocks": n},
             "active": BLOCKS[:n],
         }
@@ -168,7 +170,7 @@ def test_the_points_of_a_path_are_one_run_with_a_step_for_each_number_of_blocks(
     close(study, track(study))
     trial = runs(client)[job.key]
     assert history(client, trial, "point/id_accuracy") == [(1, 41.0), (2, 42.0), (32, 72.0)]
-    assert (trial.data.tags["front"], trial.data.tags["front_blocks"]) == ("true", "2,1")
+    assert (trial.data.tags["front"], trial.data.tags["front_points"]) == ("true", "blocks-2,blocks-1")
     assert trial.data.params["method.path.counts"] == "32,16,8,4,2,1"
 
 
