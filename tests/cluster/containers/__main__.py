@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from checks import check_results, check_secrets, documented, dumps, image_sizes
+from checks import check_image, check_results, check_secrets, documented, dumps, image_sizes
 from project import IMAGE, REPOSITORY, Project, project
 from stand_in import provide
 
@@ -49,6 +49,8 @@ def build() -> None:
         command = ["docker", "build", "--quiet", "--tag", IMAGE, str(REPOSITORY)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         say(", ".join(f"{name} {size:.2f} GB" for name, size in image_sizes(IMAGE, *base_images()).items()))
+    with step("the image has what Compose and the recipes of deploy/ call"):
+        check_image(IMAGE)
 
 
 def follow(made: Project) -> None:

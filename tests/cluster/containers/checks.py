@@ -64,6 +64,18 @@ def _told(project: Project, names: list[str]) -> list[tuple[str, str]]:
     return [*found, ("Ray's jobs", answer)]
 
 
+def check_image(image: str) -> None:
+    """Login shells, which Ray's cluster launcher uses, and KubeRay's find each program that they run."""
+    programs = "python ray mlflow optuna curl wget ssh rsync"
+    search = f"for program in {programs}; do command -v $program || exit; done"
+    for shell in ("bash --login -i -c", "bash -c"):
+        command = ["docker", "run", "--rm", image, *shell.split(), search]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found = done.stdout.split()
+        _must(done.returncode == 0, f"{shell} does not find all of {programs} in {image}: {found}")
+        _must(found[0].startswith("/opt/sweeper/"), f"{shell} finds another Python in {image}: {found[0]}")
+
+
 def image_sizes(*images: str) -> dict[str, float]:
     """Sizes in GB, of images that are there."""
     sizes = {}
