@@ -1,6 +1,6 @@
 """`make containers`: docker-compose.yml as people use it, every part killed once, a backup made and restored.
 
-Needs Docker's engine and Compose, ports 5000 and 8080 of loopback, 8 GB of disk, and about 20 minutes. What
+Needs Docker's engine and Compose, ports 5000 and 8080 of loopback, 20 GB of disk, and about 20 minutes. What
 it prints is kept in docs/containers.md. Nothing of it stays but the images.
 """
 
