@@ -24,13 +24,15 @@ COPY sweeper ./sweeper
 RUN pip --python /opt/sweeper/bin/python install --no-cache-dir --no-deps .
 
 FROM python:3.11.13-slim-bookworm
-# curl asks the health checks.
+# curl asks Compose's health checks, wget KubeRay's; Ray's cluster launcher copies with rsync, and its head starts
+# workers by ssh.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends curl \
+    && apt-get install --yes --no-install-recommends curl openssh-client rsync wget \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build /opt/sweeper /opt/sweeper
-# New volumes take their owner from these folders.
+# A login shell sets PATH anew, and Ray's cluster launcher uses no other. New volumes take their owner from the folders.
 RUN useradd --create-home --uid 1000 sweeper \
+    && echo 'PATH=/opt/sweeper/bin:$PATH' > /etc/profile.d/sweeper.sh \
     && install --directory --owner sweeper --group sweeper \
         /artifacts /results /home/sweeper/work /home/sweeper/.cache
 # By its number: Kubernetes asks for one, and Docker looks a name up on the host.

@@ -20,6 +20,7 @@ ALLOWING = "SWEEPER_EXPAND"
 _ALWAYS = "SWEEPER_DATA"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _LOCAL_FOLDER = "local-dir:"  # open_clip's, before the path of a folder
+_SECRETS = ("/proc", "/run/secrets")  # a process's environment, a container's secrets: no data
 _SETTINGS = ("path", "classes", "pretrained", "file")  # of a section, that may be paths
 
 
@@ -33,7 +34,8 @@ def expanded(path: str, setting: str) -> str:
     """Give the path with ``${NAME}`` and a leading ``~`` put in.
 
     Raises:
-        ProblemError: the variable is not an allowed one, whether it is there or not; it names the setting.
+        ProblemError: the variable is not an allowed one, whether it is there or not, or the path has a NUL or
+            leads to where secrets are; it names the setting.
         MissingError: the variable is allowed, and the environment has none.
     """
 
@@ -51,7 +53,12 @@ def expanded(path: str, setting: str) -> str:
         return os.environ[name]
 
     place = _VARIABLE.sub(value, path.removeprefix(_LOCAL_FOLDER))
+    if "\0" in place:
+        raise ProblemError(f"{setting}: {path!r} has a NUL in it; remove it")
     home = Path(place).expanduser() if place.split("/")[0] == "~" else Path(place)
+    # Of links that lead to one another Path.resolve makes an error of its own.
+    if any(Path(os.path.realpath(home)).is_relative_to(secret) for secret in _SECRETS):
+        raise ProblemError(f"{setting}: {path} is below {' or '.join(_SECRETS)}, where no data are")
     return f"{_LOCAL_FOLDER if path.startswith(_LOCAL_FOLDER) else ''}{home}"
 
 

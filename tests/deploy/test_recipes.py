@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import ray
 import yaml
+from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli
 
@@ -29,6 +31,22 @@ def ray_start(*options: str) -> dict[str, Any]:
 def by_kuberay(parameters: dict[str, str]) -> dict[str, Any]:
     """The operator writes --NAME=VALUE into a shell's command line."""
     return ray_start(*shlex.split(" ".join(f"--{name}={value}" for name, value in parameters.items())))
+
+
+@pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
+def test_kuberays_fields_are_those_that_it_has(kind: str) -> None:
+    schema = yaml.safe_load((Path(__file__).parent / "kuberay-schema.yaml").read_text())
+    jsonschema.Draft202012Validator(schema).validate(KUBERAY[kind])
+
+
+def test_rays_autoscaler_reads_what_kuberays_cluster_offers() -> None:
+    metadata = KUBERAY["RayCluster"]["metadata"] | {"namespace": "default"}
+    read = _derive_autoscaling_config_from_ray_cr(KUBERAY["RayCluster"] | {"metadata": metadata})
+    offered = {name: group["resources"] for name, group in read["available_node_types"].items()}
+    memory = 6 * 2**30
+    assert offered["headgroup"] == {"CPU": 0, "driver": 4, "memory": memory}
+    assert offered["workers"] == {"CPU": 2, "memory": memory}
+    assert (read["max_workers"], read["idle_timeout_minutes"]) == (8, 5)
 
 
 def test_kuberays_nodes_are_started_with_options_that_ray_has() -> None:

@@ -57,6 +57,34 @@ def test_nothing_else_stands_for_anything(path: str) -> None:
     assert expanded(path, "path") == path
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/self/environ",
+        "/run/secrets/pgpass",
+        "/run/../run//secrets",
+        "/dev/fd/../environ",
+        "local-dir:/proc/1",
+        "link/self/environ",
+        "${SWEEPER_DATA}/link/secrets/x",
+    ],
+)
+def test_no_path_leads_to_secrets(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("/proc")
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/link").symlink_to("/run")
+    with pytest.raises(ProblemError, match=r"classes: .* is below /proc or /run/secrets, where no data are"):
+        expanded(path, "classes")
+
+
+def test_a_path_that_is_none_is_told_and_one_that_leads_nowhere_is_given(tmp_path: Path) -> None:
+    with pytest.raises(ProblemError, match="has a NUL in it"):
+        expanded("a\0b", "path")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    assert expanded(f"{tmp_path}/round", "path") == f"{tmp_path}/round"
+
+
 def test_what_the_operator_allows_is_expanded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPER_EXPAND", "MODELS, OTHER")
     monkeypatch.setenv("MODELS", "/models/${POSTGRES_URL}")

@@ -33,9 +33,14 @@ def check_results(project: Project, name: str, trials: int) -> None:
     _must(found == ["FINISHED", str(trials + 1)], f"MLflow has not the runs of {name}: {found}")
 
 
-def check_secrets(project: Project, names: list[str]) -> int:
-    """No planted secret is in logs, command lines, `docker inspect` or answers; how many texts were read."""
-    texts = dict(_told(project, names))
+def check_secrets(project: Project, name: str) -> int:
+    """No planted secret is in logs, command lines, `docker inspect` or answers; how many texts were read.
+
+    Args:
+        project: what runs.
+        name: of a sweep that has a job on the present head, which knows nothing of those of before.
+    """
+    texts = dict(_told(project, name))
     leaks = [
         f"{secret} in {where}"
         for where, text in texts.items()
@@ -47,21 +52,31 @@ def check_secrets(project: Project, names: list[str]) -> int:
     return len(texts)
 
 
-def _told(project: Project, names: list[str]) -> list[tuple[str, str]]:
+def _told(project: Project, name: str) -> list[tuple[str, str]]:
     containers = project.containers()
     found = [("docker compose ps", project.shell("docker compose ps --all --format json"))]
     for container in containers:
         for what in ("logs", "inspect", "top"):
             end = " -eo pid,args" if what == "top" else ""
             found.append((f"docker {what} {container}", project.shell(f"docker {what} {container}{end}")))
-    for name in names:
-        for part in ("", "/logs", "/trials.csv", "/report"):
-            path = f"/sweeps/{name}{part}"
-            found.append((path, project.ask(path).text))
+    for path in ("/sweeps", *(f"/sweeps/{name}{part}" for part in ("", "/logs", "/trials.csv", "/report"))):
+        found.append((path, project.ask(path).text))
     jobs = 'curl --silent --header "Authorization: Bearer $(cat $RAY_AUTH_TOKEN_PATH)" http://head:8265/api/jobs/'
     answer = project.shell(f"docker compose exec -T head sh -c '{jobs}'")
-    _must(len(json.loads(answer)) >= len(names), f"Ray has not the jobs: {answer[:300]}")
+    _must(len(json.loads(answer)) >= 1, f"Ray has not the jobs: {answer[:300]}")
     return [*found, ("Ray's jobs", answer)]
+
+
+def check_image(image: str) -> None:
+    """Login shells, which Ray's cluster launcher uses, and KubeRay's find each program that they run."""
+    programs = "python ray mlflow optuna curl wget ssh rsync"
+    search = f"for program in {programs}; do command -v $program || exit; done"
+    for shell in ("bash --login -i -c", "bash -c"):
+        command = ["docker", "run", "--rm", image, *shell.split(), search]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found = done.stdout.split()
+        _must(done.returncode == 0, f"{shell} does not find all of {programs} in {image}: {found}")
+        _must(found[0].startswith("/opt/sweeper/"), f"{shell} finds another Python in {image}: {found[0]}")
 
 
 def image_sizes(*images: str) -> dict[str, float]:
