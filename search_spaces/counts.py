@@ -13,12 +13,13 @@ def with_counts(space: Space, budget: int, blocks: int) -> Space:
         budget: in blocks.
         blocks: how many candidates the model has.
     """
-    method, most = space.method.dump(), space.points.most_blocks or budget + space.budget.tolerance
+    method, points = space.method.dump(), space.points.dump()
     if space.budget.mode == "controlled":
         method["active_blocks"] = budget
     if space.budget.mode == "path":
         method["path"] = {**path_of(space).dump(), "counts": path_counts(space, budget, blocks)}
-    points = space.points.dump() | {"most_blocks": most}
+    if points["scale"] or points["lines"]:
+        points["most_blocks"] = space.points.most_blocks or budget + space.budget.tolerance
     return parse_space({**space.dump(), "method": method, "points": points})
 
 
