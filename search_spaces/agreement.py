@@ -16,7 +16,13 @@ from search_spaces.training import Training
 
 _READS_TEXT = {"open_clip": True, "timm": False}
 _ASK_FOR_TEXT = ("zero_shot", "retrieval")
-_AGREED_ON = ("training.objective", "training.head", "training.head_lr")
+_OF_LABELS = ("mixup", "label_smoothing")
+_AGREED_ON = (
+    "training.objective",
+    "training.head",
+    "training.head_lr",
+    *(f"training.{key}" for key in _OF_LABELS),
+)
 
 
 class Disagreement(NamedTuple):
@@ -41,6 +47,10 @@ def method_disagreements(library: str | None, method: Method, training: Training
         )
     if flyp and training.head_lr is not None:
         yield Disagreement("training.head_lr", "flyp has no head that would learn at this rate; leave it out")
+    for key in _OF_LABELS:
+        if flyp and getattr(training, key):
+            text = "flyp pairs pictures with sentences and has no labels that it would change; leave it out"
+            yield Disagreement(f"training.{key}", text)
     if library is None or _READS_TEXT[library]:
         return
     if flyp or training.head == "prompts":

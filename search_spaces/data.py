@@ -113,6 +113,7 @@ class DataSet(Part):
         "split": (*_ON_DISK, "pairs"),
         "classes": _CLASSIFIED,
         "class_subset": _ON_DISK,
+        "damaged": _ON_DISK,
         "templates": _CLASSIFIED,
         "metric": _CLASSIFIED,
     }
@@ -155,6 +156,16 @@ class DataSet(Part):
     seed: Seed = Field(default=0, description="seed of the split and of the pictures that limit chooses")
     limit: int | None = Field(
         default=None, ge=1, description="at most so many pictures of each split, evenly from every class"
+    )
+    val_limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="at most so many pictures of the validation split, which is measured again and again",
+    )
+    damaged: int = Field(
+        default=0,
+        ge=0,
+        description="pictures of a split that may be left out since they cannot be read; more are refused",
     )
     classes: ClassNames = Field(
         default=None,

@@ -1,8 +1,8 @@
 """How long and how fast a trial trains, and on what."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from search_spaces.errors import Mistake, shown
 from search_spaces.part import Part, Seed, mistaken, refuse
@@ -12,6 +12,9 @@ class Training(Part):
     """The training of one trial."""
 
     epochs: int = Field(default=10, ge=1, description="passes over the training split")
+    validate_every: int = Field(
+        default=1, ge=1, description="epochs from one validation to the next; the last epoch has one always"
+    )
     batch_size: int = Field(default=32, ge=1, description="pictures a step")
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of the weights")
     head_lr: float | None = Field(
@@ -46,6 +49,20 @@ class Training(Part):
         description="least share of a picture that a random crop keeps; 1 crops nothing",
     )
     flip: bool = Field(default=False, description="whether pictures are mirrored at random")
+    randaugment: int | None = Field(
+        default=None,
+        ge=1,
+        le=30,
+        description="magnitude of RandAugment's two random operations on a picture, such as 9; null: none",
+    )
+    mixup: float = Field(
+        default=0.0,
+        ge=0,
+        description="alpha of mixup, which mixes a step's pictures and their labels, such as 0.2; 0: none",
+    )
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="share of a label that is spread over all classes"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the model's forward and backward pass; weights stay float32"
     )
@@ -97,6 +114,12 @@ class Resources(Part):
         le=1,
         description="the GPU of a pack of trials: 0 for the processor, 1, or a fraction to share one",
     )
+    workers: int | None = Field(
+        default=None,
+        ge=0,
+        description="processes of a pack of trials that read pictures ahead, where these are not in memory; "
+        "null: as many as its cores, of which one is left to the training where there is no GPU",
+    )
     pack: Pack = Field(
         default="auto",
         description="trials trained together over one frozen model; auto lets the sweep choose",
@@ -121,3 +144,13 @@ class Resources(Part):
         default={},
         description="amounts of other Ray resources of a pack of trials, such as accelerator_type:A100",
     )
+
+    @model_validator(mode="after")
+    def _workers_have_cores(self) -> Self:
+        if self.workers is not None and self.workers > max(1, self.cpus_per_trial):
+            text = (
+                f"{self.workers} processes want {self.workers} cores, and cpus_per_trial is "
+                f"{self.cpus_per_trial:g}; lower it, or raise cpus_per_trial"
+            )
+            refuse(Mistake(("workers",), text))
+        return self

@@ -1,10 +1,13 @@
-"""No test asks a hub for weights: what is not here is not here."""
+"""No test asks a hub for weights, nor uses what this machine has kept of other runs."""
 
 import os
+import tempfile
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+_CACHE = tempfile.TemporaryDirectory(prefix="sweeper-cache-")
+os.environ["SWEEPER_CACHE"] = _CACHE.name
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,62 +1,119 @@
-"""Random crops and flips of a batch, on the device where it is."""
+"""What is changed about pictures at random: torchvision's transforms, seeded picture by picture.
 
-from collections.abc import Sequence
-from math import log
+What becomes of a picture depends on its number in the epoch's draw alone: on no process, pack or file.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
+from torchvision.transforms import InterpolationMode, v2
 
-# Bounds of a crop's width over its height.
-_NARROWEST, _WIDEST = 3 / 4, 4 / 3
+from trainables.data import Pixels
+
+_TENSORS_TAKE = ("bilinear", "bicubic")
+_OPERATIONS = 2  # of RandAugment on a picture, as in its paper
+
+LARGEST_DRAW = 2**63 - 1
+
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From pixels (G, B, 3, H, W) and labels (G, B) to mixed pixels, float, and the classes' shares (G, B, C)."""
 
 
-def draw_boxes(count: int, crop: float, flip: bool, generators: Sequence[Generator]) -> Tensor | None:
-    """For ``count`` pictures of each of K members, the part of the picture that is seen.
+@dataclass(frozen=True)
+class Augmentation:
+    """How pictures are changed.
 
-    As torchvision's RandomResizedCrop and RandomHorizontalFlip: the part's share of the area is drawn evenly
-    from ``crop`` to 1, its shape from 3:4 to 4:3, its place evenly.
-
-    Args:
-        count: B.
-        crop: least share of the area; 1 leaves pictures whole.
+    Attributes:
+        size: side of the model's square, px.
+        crop: least share of the area that a random crop keeps; 1 crops nothing.
         flip: whether half of the pictures are mirrored.
-        generators: a source of random numbers for each member, so that a member's pictures do not depend on
-            its pack.
-
-    Returns:
-        (K, B, 2, 3), the affine maps from the new picture to the old one; None where there is nothing to do.
+        randaugment: magnitude of RandAugment (Cubuk et al., 2020), of 31 steps; None leaves it out.
+        interpolation: of a crop that is brought to the model's size.
     """
-    if crop == 1.0 and not flip:
-        return None
-    return torch.stack([_boxes(count, crop, flip, generator) for generator in generators])
+
+    size: int
+    crop: float = 1.0
+    flip: bool = False
+    randaugment: int | None = None
+    interpolation: str = "bicubic"
+
+    def __bool__(self) -> bool:
+        return self.crop < 1 or self.flip or self.randaugment is not None
+
+    @cached_property
+    def transform(self) -> v2.Compose:
+        """From a picture (3, H, W), uint8, to (3, S, S), uint8."""
+        steps: list[v2.Transform] = [v2.Identity()]
+        if self.crop < 1:
+            kind = self.interpolation if self.interpolation in _TENSORS_TAKE else "bicubic"
+            steps.append(
+                v2.RandomResizedCrop(self.size, (self.crop, 1.0), interpolation=InterpolationMode(kind))
+            )
+        if self.flip:
+            steps.append(v2.RandomHorizontalFlip())
+        if self.randaugment is not None:
+            steps.append(v2.RandAugment(_OPERATIONS, self.randaugment))
+        return v2.Compose(steps)
 
 
-def augmented(pixels: Tensor, boxes: Tensor) -> Tensor:
-    """Each picture cut to a part of it, and brought back to its size, bilinear.
+@dataclass(frozen=True)
+class Augmented:
+    """Pictures that are changed when they are asked for.
+
+    Attributes:
+        pictures: whole ones where they are cut, else as the model sees them.
+    """
+
+    pictures: Tensor | Pixels
+    augmentation: Augmentation
+
+    def __getitem__(self, drawn: tuple[Tensor, Tensor]) -> Tensor:
+        """Pictures (n, 3, S, S), uint8, of rows (n,), each changed by its own seed (n,)."""
+        rows, seeds = drawn
+        return torch.stack(
+            [self._changed(row, seed) for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True)]
+        )
+
+    def _changed(self, row: int, seed: int) -> Tensor:
+        pictures = self.pictures
+        picture = pictures[row] if isinstance(pictures, Tensor) else pictures.picture(row)
+        with _seeded(seed):
+            changed: Tensor = self.augmentation.transform(picture)
+        return changed
+
+
+def mixup(alpha: float, classes: int, seeds: Tensor) -> Mix:
+    """Each member's pictures of a step mixed with one another: mixup (Zhang et al., 2018).
 
     Args:
-        pixels: (N, 3, H, W) from 0 to 255, uint8, on the device where they are wanted.
-        boxes: (N, 2, 3), as `draw_boxes` gives them.
-
-    Returns:
-        (N, 3, H, W), float from 0 to 255.
+        alpha: of the Beta distribution of the shares.
+        classes: C.
+        seeds: (G,), of each member's share.
     """
-    grid = F.affine_grid(boxes.to(pixels.device), list(pixels.shape), align_corners=False)
-    return F.grid_sample(pixels.float(), grid, padding_mode="border", align_corners=False)
+    mix = v2.MixUp(alpha=alpha, num_classes=classes)
+
+    def one(pixels: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        with _seeded(seed):
+            mixed: tuple[Tensor, Tensor] = mix(pixels.float(), labels)
+        return mixed
+
+    def every(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        each = [one(p, y, seed) for p, y, seed in zip(pixels, labels, seeds.tolist(), strict=True)]
+        return torch.stack([p for p, _ in each]), torch.stack([y for _, y in each])
+
+    return every
 
 
-def _boxes(count: int, crop: float, flip: bool, generator: Generator) -> Tensor:
-    """(count, 2, 3): the affine maps from the new picture to the old one."""
-    area = crop + (1 - crop) * torch.rand(count, generator=generator)
-    low, high = (log(_NARROWEST), log(_WIDEST)) if crop < 1 else (0.0, 0.0)
-    shape = torch.exp(low + (high - low) * torch.rand(count, generator=generator))
-    # No side is longer than the picture's, and the share is kept: such a part is less narrow than was drawn.
-    width = (area * shape).sqrt().clamp(max=1.0).maximum(area)
-    height = area / width
-    across, down = (2 * torch.rand(count, generator=generator) - 1 for _ in range(2))
-    mirrored = torch.rand(count, generator=generator) < 0.5
-    sign = torch.where(mirrored & torch.tensor(flip), -1.0, 1.0)
-    zero = torch.zeros(count)
-    rows = [sign * width, zero, across * (1 - width), zero, height, down * (1 - height)]
-    return torch.stack(rows, dim=1).view(-1, 2, 3)
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """torchvision draws from torch's own generator, which is left as it was."""
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)

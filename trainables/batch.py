@@ -1,11 +1,11 @@
 """The pictures of one step, for a pack."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from torch import Tensor
 
-from trainables.augment import augmented
+from trainables.augment import Mix
 from trainables.backbones.forward_pass import Entry
 from trainables.data import ImageSet
 
@@ -15,29 +15,44 @@ class Batch:
 
     Args:
         images: the set.
-        rows: (G, B), places in it.
-        boxes: (G, B, 2, 3), as `draw_boxes` gives them; None where pictures are seen as they are.
+        rows: (G, B), places in it, on its device.
+        read: gives the pixels (G * B, 3, H, W); None takes the set's own.
+        mix: mixes pictures and labels; None leaves them as they are.
+        changed: whether the pixels that are read are not the set's own.
 
     Attributes:
         reached: how far the frozen layers have been run on pictures that are the same for all.
     """
 
-    def __init__(self, images: ImageSet, rows: Tensor, boxes: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        rows: Tensor,
+        read: Callable[[], Tensor] | None = None,
+        mix: Mix | None = None,
+        changed: bool = False,
+    ) -> None:
         self.images = images
         self.rows = rows
-        self.boxes = boxes
+        self.changed = changed or mix is not None
         self.reached: Entry | None = None
+        self._read = read or (lambda: images.pixels[rows.flatten()])
+        self._mix = mix
+
+    @cached_property
+    def _mixed(self) -> tuple[Tensor, Tensor]:
+        assert self._mix is not None
+        return self._mix(self._read().unflatten(0, self.rows.shape), self.images.labels[self.rows])
 
     @cached_property
     def pixels(self) -> Tensor:
         """(G * B, 3, H, W), from 0 to 255."""
-        pixels = self.images.pixels[self.rows.flatten()]
-        return pixels if self.boxes is None else augmented(pixels, self.boxes.flatten(0, 1))
+        return self._mixed[0].flatten(0, 1) if self._mix else self._read()
 
     @property
     def labels(self) -> Tensor:
-        """(G, B)."""
-        return self.images.labels[self.rows]
+        """(G, B); where pictures are mixed, the shares of the classes (G, B, C)."""
+        return self._mixed[1] if self._mix else self.images.labels[self.rows]
 
     def of(self, pictures: Tensor, members: Sequence[int]) -> Tensor:
         """(P * B, ...): what P members have in something of all pictures, (G * B, ...)."""

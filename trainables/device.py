@@ -1,5 +1,8 @@
 """Where a trial computes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 
@@ -20,3 +23,16 @@ def device_for(gpus: float) -> str:
     if not torch.cuda.is_available():
         raise RuntimeError(f"No CUDA GPUs are available: {gpus:g} asked for by resources.gpus_per_trial")
     return "cuda"
+
+
+def workers_of(resources: Mapping[str, Any]) -> int:
+    """How many processes read pictures ahead for a pack: those that are asked for, or a processor's each.
+
+    On a processor one of them is left to the training itself.
+
+    Args:
+        resources: the resolved ``resources`` section of the space.
+    """
+    if resources["workers"] is not None:
+        return int(resources["workers"])
+    return max(0, int(resources["cpus_per_trial"]) - (0 if resources["gpus_per_trial"] else 1))

@@ -1,5 +1,6 @@
 """What a probe sees of the models that it scores."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from torch import Tensor
@@ -9,13 +10,16 @@ from trainables.data import ImageSet
 
 
 class Encoder(Protocol):
-    """K models as they are now. Remembers what it has encoded: probes may share their images."""
+    """K models as they are now. Of what they encode, little is remembered: probes may share images."""
+
+    def parts(self, images: ImageSet) -> Iterator[Tensor]:
+        """Features (K, n, D), not of unit length, of some images after the other."""
 
     def images(self, images: ImageSet) -> Tensor:
-        """Features (K, N, D) of N images, not of unit length."""
+        """Features (K, N, D) of N images, not of unit length; all at once, so not for very many images."""
 
     def texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D) of M sentences, not of unit length.
 
-        Where the text tower is as pre-trained, they are ``texts.vectors`` for every model.
+        Where the text tower is as pre-trained, they are `Backbone.vectors` for every model.
         """

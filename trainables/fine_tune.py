@@ -13,7 +13,6 @@ from ray import tune
 
 from trainables import checkpoint
 from trainables.checkpoint import Checkpoint
-from trainables.device import device_for
 from trainables.errors import ProblemError
 from trainables.faults import device_fault, machine_fault
 from trainables.measures import Metrics
@@ -49,10 +48,10 @@ class FineTune(tune.Trainable):
     def setup(self, config: dict[str, Any], problem: Problem, reference: Metrics) -> None:
         """Called once an actor: the problem comes from the object store."""
         keep_freed_memory()
-        device = device_for(json.loads(config["members"][0]["space"])["resources"]["gpus_per_trial"])
-        self.problem = replace(problem, reference=reference).to(device)
         self.reset_config(config)
-        self.prefix = Prefix(self.problem.backbone, self.members[0]["space"]["resources"]["cache_gib"])
+        resources = self.members[0]["space"]["resources"]
+        self.problem = replace(problem, reference=reference).given(resources)
+        self.prefix = Prefix(self.problem.backbone, resources["cache_gib"], self.problem.workers)
         # What is here now stays. To look through it for garbage after every pack takes as long as ten steps.
         gc.freeze()
 
@@ -125,7 +124,7 @@ class FineTune(tune.Trainable):
         if training.epoch < training.epochs:
             self._extend_histories(training.run_epoch())
         if training.epoch < training.epochs:
-            return [self._judged(k, history[-1], reported) for k, history in enumerate(self.histories)]
+            return [self._judged(k, _measured(h), reported) for k, h in enumerate(self.histories)]
         trained = any(self.histories)
         last = [h[-1] if h else {} for h in self.histories] if trained else training.validate()
         reports = [
@@ -178,8 +177,10 @@ class FineTune(tune.Trainable):
         assert self.training is not None
         if k in self.failures:
             return self._report(k, "failed", reason=self.failures[k])
+        last = self.histories[k][-1] if self.histories[k] else {}
         points = self.training.points[k]
-        reason = next(filter(None, map(_unsound, (metrics, *(point.metrics for point in points)))), None)
+        measured = (metrics, last, *(point.metrics for point in points))
+        reason = next(filter(None, map(_unsound, measured)), None)
         if reason is not None:
             return self._report(k, "failed", reason=f"{reason} in epoch {self.training.epoch}")
         state = "running" if self.training.epoch < self.training.epochs else "complete"
@@ -207,6 +208,11 @@ class FineTune(tune.Trainable):
             "points": [],
             **details,
         }
+
+
+def _measured(history: list[Metrics]) -> Metrics:
+    """The last epoch's metrics that a validation is among; nothing before the first."""
+    return next((metrics for metrics in reversed(history) if "id_accuracy" in metrics), {})
 
 
 def _unsound(metrics: Metrics) -> str | None:

@@ -17,8 +17,8 @@ def fingerprint(value: object) -> str:
     """SHA-256 of a value's content, in hex: equal for equal models, data and settings, wherever they are.
 
     Tensors and arrays count by kind, shape and bytes, models by their weights, other objects by their
-    attributes. Pictures that are read only when they are asked for count by their files' paths, sizes and
-    times of the last change.
+    attributes but those that they name under ``NOT_CONTENT``. Pictures that are read only when they are
+    asked for count by their files' paths, sizes and times of the last change.
     """
     digest = hashlib.sha256()
     for part in _parts(value):
@@ -56,7 +56,8 @@ def _parts(value: Any, folder: Path | None = None) -> Iterator[bytes | memoryvie
                 yield from _parts(item, folder)
         case _:
             yield type(value).__qualname__.encode()
-            yield from _parts(vars(value), folder)
+            left_out = getattr(value, "NOT_CONTENT", ())
+            yield from _parts({k: part for k, part in vars(value).items() if k not in left_out}, folder)
 
 
 def _state(file: Path) -> bytes:

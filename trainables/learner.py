@@ -1,6 +1,7 @@
 """A pack of models in training: an adapted backbone and an objective for each member."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -12,6 +13,7 @@ from trainables.backbones import Texts
 from trainables.backbones.forward_pass import Entry, run
 from trainables.batch import Batch
 from trainables.data import ImageSet
+from trainables.data.loader import Stream
 from trainables.methods import METHODS
 from trainables.objectives import make_objective
 from trainables.prefix import Prefix, pictures_at_once
@@ -19,6 +21,7 @@ from trainables.problem import Problem
 
 # Sentences in one pass of the text tower in evaluation, over all members of a pack.
 _SENTENCES = {"cpu": 512, "cuda": 4096}
+_REMEMBERED = 2**26  # values of the features of an image set, of all members, that are kept for another probe
 
 
 class Learner(nn.Module):
@@ -50,7 +53,9 @@ class Learner(nn.Module):
         self.generators = generators
         self.prefix = prefix
         self.method = METHODS[members[0]["name"]](problem.backbone, members, initial_generators(spaces))
-        self.objective = make_objective(problem, training["objective"], training["head"], generators)
+        self.objective = make_objective(
+            problem, training["objective"], training["head"], generators, training["label_smoothing"]
+        )
         self.objective.requires_grad_(self.method.trains_head)
         self._precision = getattr(torch, training["precision"])
         device = problem.backbone.mean.device
@@ -63,7 +68,7 @@ class Learner(nn.Module):
         ``epoch`` is the number of epochs done.
         """
         features = self._features(batch)
-        labels = batch.labels.expand(self.size, -1)
+        labels = batch.labels.expand(self.size, *batch.labels.shape[1:])
         task = self.objective.loss(features, labels, self._encode_text)
         loss = task + self.method.penalty(epoch)
         return loss + self._retention * self._distance(features, batch) if self._retains else loss
@@ -113,19 +118,24 @@ class Learner(nn.Module):
         return PackEncoder(self)
 
     @torch.inference_mode()
-    def encode(self, images: ImageSet) -> Tensor:
-        """Features (K, N, D) of N images for all members."""
+    def encode(self, images: ImageSet) -> Iterator[Tensor]:
+        """Features (K, n, D) for all members, of some images after the other."""
         at_once = max(1, pictures_at_once(self.problem.backbone) // self.size)
-        rows = torch.arange(len(images), device=images.labels.device)
-        with self.method.measured():
-            parts = [self._features(Batch(images, part[None])) for part in rows.split(at_once)]
-        return torch.cat(parts, dim=1)
+        device, pixels = images.labels.device, images.pixels
+        stream = None
+        if not isinstance(pixels, Tensor):
+            stream = Stream(pixels, torch.arange(len(images)).split(at_once), self.problem.workers, device)
+        for number, part in enumerate(torch.arange(len(images), device=device).split(at_once)):
+            batch = Batch(images, part[None], partial(stream.read, number) if stream else None)
+            with self.method.measured():
+                features = self._features(batch)
+            yield features
 
     @torch.inference_mode()
     def encode_texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D) of M sentences for all members."""
         if not self.method.adapts_text:
-            return texts.vectors.expand(self.size, -1, -1)
+            return self.problem.backbone.vectors(texts).expand(self.size, -1, -1)
         batches = texts.tokens.split(max(1, _SENTENCES[texts.tokens.device.type] // self.size))
         features = [self._encode_text(batch.repeat(self.size, 1)) for batch in batches]
         return torch.cat([part.unflatten(0, (self.size, -1)) for part in features], dim=1)
@@ -133,7 +143,7 @@ class Learner(nn.Module):
     def fit_head(self) -> None:
         """Trains the head to its optimum on the features as they are now."""
         train = self.problem.task.train
-        self.objective.fit(self.encode(train), train.labels)
+        self.objective.fit(torch.cat(list(self.encode(train)), dim=1), train.labels)
 
     def begin_phase(self) -> None:
         """Starts the next run of the schedule, with a new head."""
@@ -156,20 +166,33 @@ def initial_generators(spaces: Sequence[Mapping[str, Any]]) -> list[Generator]:
 
 
 class PackEncoder:
-    """What the members encode, each image set and each text once."""
+    """What the members encode, each text and each smaller image set once."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
-        self._seen: dict[int, Tensor] = {}
+        self._known: dict[int, list[Tensor]] = {}
+        self._texts: dict[int, Tensor] = {}
+
+    def parts(self, images: ImageSet) -> Iterator[Tensor]:
+        """Features (K, n, D) of some images after the other."""
+        key, values = id(images.pixels), self._learner.size * self._learner.problem.backbone.feature_size
+        if key in self._known:
+            yield from self._known[key]
+            return
+        known: list[Tensor] = []
+        for part in self._learner.encode(images):
+            yield part
+            if values * len(images) <= _REMEMBERED:
+                known.append(part)
+        if known:
+            self._known[key] = known
 
     def images(self, images: ImageSet) -> Tensor:
         """Features (K, N, D)."""
-        if id(images.pixels) not in self._seen:
-            self._seen[id(images.pixels)] = self._learner.encode(images)
-        return self._seen[id(images.pixels)]
+        return torch.cat(list(self.parts(images)), dim=1)
 
     def texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D)."""
-        if id(texts.tokens) not in self._seen:
-            self._seen[id(texts.tokens)] = self._learner.encode_texts(texts)
-        return self._seen[id(texts.tokens)]
+        if id(texts.tokens) not in self._texts:
+            self._texts[id(texts.tokens)] = self._learner.encode_texts(texts)
+        return self._texts[id(texts.tokens)]

@@ -1,6 +1,6 @@
 """What is measured of a pack: accuracy on the task, accuracy that is retained on the probes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Literal
 
@@ -16,31 +16,38 @@ Metrics = dict[str, float]
 _DIGITS = 9
 
 
-def top1(logits: Tensor, labels: Tensor) -> list[float]:
-    """Top-1 accuracy of each member in percent; NaN for a member whose logits are not all finite.
+_UNSOUND = -1  # the answer where a logit is not finite
+
+
+def answers(logits: Tensor) -> Tensor:
+    """The class that each member names, (K, N), of logits (K, N, C); -1 where these are not all finite."""
+    return logits.argmax(dim=-1).where(torch.isfinite(logits).all(dim=-1), _UNSOUND)
+
+
+def top1(found: Tensor, labels: Tensor) -> list[float]:
+    """Top-1 accuracy of each member in percent; NaN for a member with an answer from logits not finite.
 
     Args:
-        logits: (K, N, C).
+        found: `answers`, (K, N).
         labels: (N,).
     """
-    return _percent(_hits(logits, labels).mean(dim=1), logits)
+    return _percent((found == labels).double().mean(dim=1), found)
 
 
-def mean_per_class(logits: Tensor, labels: Tensor) -> list[float]:
+def mean_per_class(found: Tensor, labels: Tensor) -> list[float]:
     """Recall averaged over the classes that occur, in percent: scikit-learn's `balanced_accuracy_score`.
 
     Args:
-        logits: (K, N, C).
+        found: `answers`, (K, N).
         labels: (N,).
 
     Returns:
-        One number a member; NaN for a member whose logits are not all finite.
+        One number a member; NaN for a member with an answer from logits not finite.
     """
-    hits, labels = _hits(logits, labels), labels.to(logits.device)
-    counts = torch.bincount(labels, minlength=logits.shape[-1])
+    counts, hits = torch.bincount(labels), (found == labels).double()  # double precision counts exactly
     by_class = hits.new_zeros(len(hits), len(counts)).index_add_(1, labels, hits)
     occur = counts > 0
-    return _percent((by_class[:, occur] / counts[occur]).mean(dim=1), logits)
+    return _percent((by_class[:, occur] / counts[occur]).mean(dim=1), found)
 
 
 METRICS: dict[str, Callable[[Tensor, Tensor], list[float]]] = {
@@ -50,27 +57,24 @@ METRICS: dict[str, Callable[[Tensor, Tensor], list[float]]] = {
 """How answers are counted, by the name that a data set's ``metric`` gives."""
 
 
-def accuracy(logits: Tensor, images: ImageSet) -> list[float]:
+def accuracy(logits: Iterable[Tensor], images: ImageSet) -> list[float]:
     """Accuracy of each member by the metric of the images, in percent, over the answers that are possible.
 
     Args:
-        logits: (K, N, C).
+        logits: (K, n, C) of some images after the other.
         images: N.
     """
-    labels = images.labels
-    if images.answers is not None:
-        logits, labels = logits[..., images.answers], torch.searchsorted(images.answers, labels)
-    return METRICS[images.metric](logits, labels)
+    possible, labels = images.answers, images.labels
+    if possible is not None:
+        logits = (part[..., possible] for part in logits)
+        labels = torch.searchsorted(possible, labels)
+    found = torch.cat([answers(part) for part in logits], dim=1)
+    return METRICS[images.metric](found, labels.to(found.device))
 
 
-def _hits(logits: Tensor, labels: Tensor) -> Tensor:
-    """(K, N), 1 for a right answer and 0 for another; in double precision, which counts exactly."""
-    return (logits.argmax(dim=-1) == labels.to(logits.device)).double()
-
-
-def _percent(shares: Tensor, logits: Tensor) -> list[float]:
-    finite = torch.isfinite(logits).flatten(1).all(dim=1)
-    accuracies: list[float] = torch.where(finite, shares * 100, torch.nan).tolist()
+def _percent(shares: Tensor, found: Tensor) -> list[float]:
+    sound = (found != _UNSOUND).all(dim=1)
+    accuracies: list[float] = torch.where(sound, shares * 100, torch.nan).tolist()
     return accuracies
 
 

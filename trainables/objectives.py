@@ -1,7 +1,7 @@
 """What a pack is trained to do, and how it names the class of an image."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,8 @@ class Objective(nn.Module):
         """(K,), from features (K, B, D) and labels (K, B)."""
 
     @abstractmethod
-    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
-        """(K, N, C), from features (K, N, D)."""
+    def logits(self, features: Iterable[Tensor], encoder: Encoder) -> Iterator[Tensor]:
+        """(K, n, C), from features (K, n, D) of some images after the other."""
 
     def reset(self, problem: Problem, generators: Sequence[Generator]) -> None:
         """Starts again as at the beginning of the training."""
@@ -66,23 +66,30 @@ class Flyp(Objective):
         both = [F.cross_entropy(s.flatten(0, 1), pairs, reduction="none") for s in (similar, similar.mT)]
         return (both[0] + both[1]).view(size, batch).mean(dim=1) / 2
 
-    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
+    def logits(self, features: Iterable[Tensor], encoder: Encoder) -> Iterator[Tensor]:
         """Scaled cosines to the class vectors of the text tower as it is."""
         classes = class_vectors(encoder.texts(self.prompts), self.templates)
-        return self.logit_scale * F.normalize(features, dim=-1) @ classes.mT
+        return (self.logit_scale * F.normalize(part, dim=-1) @ classes.mT for part in features)
 
 
 class CrossEntropy(Objective):
-    """Cross entropy of a linear head."""
+    """Cross entropy of a linear head.
+
+    Attributes:
+        label_smoothing: share of a label that is spread over all classes (Szegedy et al., 2016).
+    """
+
+    label_smoothing = 0.0
 
     def loss(self, features: Tensor, labels: Tensor, encode_text: EncodeText) -> Tensor:
-        """(K,): mean over the batch."""
-        each = F.cross_entropy(self.head(features).flatten(0, 1), labels.flatten(), reduction="none")
-        return each.view_as(labels).mean(dim=1)
+        """(K,): mean over the batch; labels may be shares of the classes, (K, B, C)."""
+        logits, flat = self.head(features).flatten(0, 1), labels.flatten(0, 1)
+        each = F.cross_entropy(logits, flat, reduction="none", label_smoothing=self.label_smoothing)
+        return each.view(labels.shape[:2]).mean(dim=1)
 
-    def logits(self, features: Tensor, encoder: Encoder) -> Tensor:
+    def logits(self, features: Iterable[Tensor], encoder: Encoder) -> Iterator[Tensor]:
         """The head's."""
-        return self.head(features)
+        return map(self.head, features)
 
     @abstractmethod
     def head(self, features: Tensor) -> Tensor:
@@ -165,14 +172,19 @@ class FreshHead(CrossEntropy):
 
 
 def make_objective(
-    problem: Problem, objective: str, head: str | None, generators: Sequence[Generator]
+    problem: Problem,
+    objective: str,
+    head: str | None,
+    generators: Sequence[Generator],
+    label_smoothing: float = 0.0,
 ) -> Objective:
-    """The objective of a space's ``training.objective`` and ``training.head``.
+    """The objective of a space's ``training.objective``, ``training.head`` and ``training.label_smoothing``.
 
     Without a word on the head it starts as the class prompts where the model can read them.
     """
     if objective == "flyp":
         return Flyp(problem, generators)
-    if (head or ("prompts" if problem.prompts else "fresh")) == "prompts":
-        return PromptHead(problem, generators)
-    return FreshHead(problem, generators)
+    prompted = (head or ("prompts" if problem.prompts else "fresh")) == "prompts"
+    made = (PromptHead if prompted else FreshHead)(problem, generators)
+    made.label_smoothing = label_smoothing
+    return made

@@ -9,6 +9,7 @@ from trainables.backbones import Backbone
 from trainables.backbones.forward_pass import Entry, run
 from trainables.batch import Batch
 from trainables.data import ImageSet
+from trainables.data.loader import in_order
 
 _GIB = 2**30
 # Picture elements in one forward pass without gradient. More does not fit the caches of a processor: a pack
@@ -27,10 +28,12 @@ class Prefix:
     Args:
         backbone: the pre-trained model.
         gib: memory for what is remembered of whole image sets. What does not fit is not remembered.
+        workers: processes that read pictures ahead, where these are not in memory.
     """
 
-    def __init__(self, backbone: Backbone, gib: float) -> None:
+    def __init__(self, backbone: Backbone, gib: float, workers: int = 0) -> None:
         self._backbone = backbone
+        self._workers = workers
         self._limit = gib * _GIB
         self.forget()
 
@@ -42,7 +45,7 @@ class Prefix:
         """What a layer is given of the pictures of P members: (P * B, ...), as `Entry.inputs` has it."""
         if layer == 0:
             return batch.of(batch.pixels, members)
-        known = self._remembered(batch.images, layer) if batch.boxes is None else None
+        known = self._remembered(batch.images, layer) if not batch.changed else None
         if known is not None:
             return known[batch.of(batch.rows.flatten(), members)]
         if len(batch.rows) > 1:
@@ -62,14 +65,14 @@ class Prefix:
 
     def _remember(self, known: "_Known", layer: int) -> None:
         nearest = max((other for other in known.inputs if other < layer), default=0)
-        from_here = known.inputs[nearest] if nearest else known.images.pixels
-        rows = torch.arange(len(known.images), device=known.images.labels.device)
+        images, size = known.images, pictures_at_once(self._backbone)
+        first = known.inputs[nearest][:1] if nearest else next(in_order(images, 1, 0))
         room = self._limit - sum(other.bytes for other in self._known.values())
-        if self._run(Entry(nearest, from_here[rows[:1]]), layer).nbytes * len(rows) > room:
+        if self._run(Entry(nearest, first), layer).nbytes * len(images) > room:
             known.too_much.add(layer)
             return
-        parts = rows.split(pictures_at_once(self._backbone))
-        known.inputs[layer] = torch.cat([self._run(Entry(nearest, from_here[part]), layer) for part in parts])
+        parts = known.inputs[nearest].split(size) if nearest else in_order(images, size, self._workers)
+        known.inputs[layer] = torch.cat([self._run(Entry(nearest, part), layer) for part in parts])
 
     def _run(self, entry: Entry, layer: int) -> Tensor:
         # What is remembered while measuring may be trained on later.

@@ -11,6 +11,7 @@ from torch import Tensor
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors, open_backbone
 from trainables.data import ImageSet, Task, is_named, load_task, refuse_unnamed
 from trainables.data.matching import places_in_task
+from trainables.device import device_for, workers_of
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
 
@@ -24,11 +25,12 @@ class Problem:
     Attributes:
         backbone: the frozen pre-trained model.
         task: the in-distribution task.
-        prompts: sentences on the task's classes, as the pre-trained text tower embeds them; None where the
-            model reads no text, or the classes are numbers or ids.
+        prompts: sentences on the task's classes; None where the model reads no text, or the classes are
+            numbers or ids.
         ood: shifted test sets, by label.
         probes: what the pre-trained model knew.
         reference: metrics of the untouched pre-trained model; empty until they have been measured.
+        workers: processes that read pictures ahead, where these are not in memory.
     """
 
     backbone: Backbone
@@ -37,12 +39,25 @@ class Problem:
     ood: Mapping[str, ImageSet]
     probes: tuple[Probe, ...]
     reference: Mapping[str, float] = field(default_factory=dict)
+    workers: int = 0
 
     @property
     def class_vectors(self) -> Tensor:
         """(C, D), unit vectors: the task's classes as the pre-trained text tower names them."""
         assert self.prompts is not None
-        return class_vectors(self.prompts.vectors[None], len(self.task.templates))[0]
+        return class_vectors(self.backbone.vectors(self.prompts)[None], len(self.task.templates))[0]
+
+    @property
+    def damaged(self) -> list[str]:
+        """What is said of each picture that is left out since it cannot be read, once."""
+        sets = [self.task.train, self.task.val, self.task.test, *self.ood.values()]
+        sets += [images for probe in self.probes for images in probe.image_sets]
+        return list(dict.fromkeys(told for images in sets for told in images.damaged))
+
+    def given(self, resources: Mapping[str, Any]) -> "Problem":
+        """The same problem on the device, and with the processes, of a resolved ``resources`` section."""
+        here = replace(self, workers=workers_of(resources))
+        return here.to(device_for(resources["gpus_per_trial"]))
 
     def to(self, device: str) -> "Problem":
         """The same problem with its model and data on a device."""

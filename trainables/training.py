@@ -4,14 +4,16 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, Self
 
 import torch
 from torch import Generator, Tensor
 
-from trainables.augment import draw_boxes
+from trainables.augment import LARGEST_DRAW, Augmentation, Augmented, mixup
 from trainables.batch import Batch
+from trainables.data.loader import Stream
 from trainables.learner import Learner
 from trainables.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.optimizer import Packed
@@ -106,10 +108,11 @@ class Training:
         return [*make_optimizers(self.learner, trainings), *self.learner.method.score_optimizers()]
 
     def run_epoch(self) -> list[Metrics]:
-        """Trains one epoch, then measures each member on the validation splits."""
+        """Trains one epoch, then measures each member on the validation splits, if that is its turn."""
         start = time.perf_counter()
         losses = self.train_epoch()
-        metrics = self.validate()
+        turn = self.epoch % self.schedule["validate_every"] == 0 or self.epoch == self.epochs
+        metrics: list[Metrics] = self.validate() if turn else [{"epoch": self.epoch} for _ in self.spaces]
         seconds = time.perf_counter() - start
         told = self.learner.method.gate_metrics()
         for member, loss, gates in zip(metrics, losses.tolist(), told, strict=True):
@@ -140,15 +143,60 @@ class Training:
         return total / batches
 
     def _drawn(self, batches: int) -> Iterator[Batch]:
-        """The first batches of an epoch: what all members see alike is there once."""
-        train, schedule = self.problem.task.train, self.schedule
-        orders = torch.stack([torch.randperm(len(train), generator=g) for g in self.generators])
-        for rows in orders.split(self.batch_size, dim=1)[:batches]:
-            boxes = draw_boxes(self.batch_size, schedule["crop"], schedule["flip"], self.generators)
-            alike = all((drawn == drawn[:1]).all() for drawn in (rows, boxes) if drawn is not None)
-            seen = slice(1 if alike else None)
-            rows = rows[seen].to(train.labels.device)
-            yield Batch(train, rows, None if boxes is None else boxes[seen])
+        """The first batches of an epoch: what is the same for all members is there once."""
+        train = self.problem.task.train
+        orders, seeds = self._draw()
+        stream = self._stream(orders, seeds, batches)
+        alpha, classes = self.schedule["mixup"], len(self.problem.task.classes)
+        # All rows are on the device before the first step, so that no step waits for its own.
+        on_device = orders.to(train.labels.device).split(self.batch_size, dim=1)
+        for number in range(batches):
+            mix = mixup(alpha, classes, seeds[:, number * self.batch_size]) if alpha else None
+            read = partial(stream.read, number) if stream else None
+            yield Batch(train, on_device[number], read, mix, self._augmented is not None)
+
+    def _stream(self, orders: Tensor, seeds: Tensor, batches: int) -> Stream | None:
+        """The pixels of the first batches; None where they are in memory as they are."""
+        train, workers = self.problem.task.train, self.problem.workers
+        rows, each = (
+            [part.flatten() for part in drawn.split(self.batch_size, dim=1)[:batches]]
+            for drawn in (orders, seeds)
+        )
+        if self._augmented is not None:
+            drawn = list(zip(rows, each, strict=True))
+            return Stream(self._augmented, drawn, workers, train.labels.device)
+        pixels = train.pixels
+        return None if isinstance(pixels, Tensor) else Stream(pixels, rows, workers, train.labels.device)
+
+    def _draw(self) -> tuple[Tensor, Tensor]:
+        """The order of an epoch's pictures and a seed for each, (G, N): G is 1 if all members' are equal."""
+        count = len(self.problem.task.train)
+        orders = torch.stack([torch.randperm(count, generator=g) for g in self.generators])
+        seeds = torch.zeros_like(orders)
+        if self._augmented is not None or self.schedule["mixup"]:
+            each = [torch.randint(LARGEST_DRAW, (count,), generator=g) for g in self.generators]
+            seeds = torch.stack(each)
+        same = all((drawn == drawn[:1]).all() for drawn in (orders, seeds))
+        groups = slice(1 if same else None)
+        return orders[groups], seeds[groups]
+
+    @cached_property
+    def _augmented(self) -> Augmented | None:
+        """The pictures to learn from as they are changed at random; None where they are not."""
+        train, settings = self.problem.task.train, self.schedule
+        augmentation = Augmentation(
+            self.problem.backbone.preprocessing.size,
+            settings["crop"],
+            settings["flip"],
+            settings["randaugment"],
+            getattr(self.problem.backbone.preprocessing, "interpolation", "bicubic"),
+        )
+        if not augmentation:
+            return None
+        if settings["crop"] < 1 and train.whole is not None:
+            return Augmented(train.whole.here(), augmentation)
+        pixels = train.pixels
+        return Augmented(pixels.cpu() if isinstance(pixels, Tensor) else pixels, augmentation)
 
     def _step(self, number: int) -> None:
         share, is_open = self._share(number), self.learner.method.open()
@@ -203,7 +251,7 @@ class Training:
         """Metrics of each member on the validation splits, all that a search may see."""
         method, encoder = self.learner.method, self.learner.encoder()
         task = self.problem.task.val
-        answered = accuracy(self.learner.objective.logits(encoder.images(task), encoder), task)
+        answered = accuracy(self.learner.objective.logits(encoder.parts(task), encoder), task)
         probes = {f"probe/{p.name}": p.accuracy(encoder, "val") for p in self.problem.probes}
         active, trained = method.active_blocks(), method.trained_parameters()
         return [
@@ -224,7 +272,7 @@ class Training:
         size, encoder = self.learner.size, self.learner.encoder()
         sets = {"": self.problem.task.test, **self.problem.ood}
         answered = {
-            name: accuracy(self.learner.objective.logits(encoder.images(images), encoder), images)
+            name: accuracy(self.learner.objective.logits(encoder.parts(images), encoder), images)
             for name, images in sets.items()
         }
         task = answered.pop("")

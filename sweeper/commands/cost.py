@@ -39,7 +39,9 @@ def estimate(problem: Problem, space: Space) -> Cost:
     steps = min(_STEPS, training.batches)
     step = _seconds(lambda: training.run_batches(steps)) / steps
     validation = _seconds(training.validate)
-    trial = training.epochs * (training.batches * step + validation) + _seconds(training.test)
+    validations = -(-training.epochs // space.training.validate_every)
+    trained = training.epochs * training.batches * step + validations * validation
+    trial = trained + _seconds(training.test)
     at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
     runs = trials_of(space) + len(space.baseline_runs) + confirmations(space)
     return Cost(trial, trial * -(-runs // at_once), at_once)

@@ -1,10 +1,10 @@
 """How many trials to train together."""
 
 import time
+from collections.abc import Callable
 
 from search_spaces import Space
 from sweeper.search.suggest import trials_of
-from trainables.device import device_for
 from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
 from trainables.problem import Problem
 from trainables.training import Training
@@ -22,7 +22,7 @@ def rounds(space: Space) -> int:
 
 
 def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
-    """The pack size that a space asks for; for ``auto``, the one that trains most trials a second here.
+    """The pack size that a space asks for; for ``auto``, the one that is done with most trials a second here.
 
     A larger pack must be at least a tenth faster a trial and fit the memory, and ``at_once`` packs side by
     side must leave the sampler some rounds to learn from.
@@ -33,7 +33,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return space.resources.pack
     keep_freed_memory()  # as in the processes of the trials
     try:
-        return _fastest(problem.to(device_for(space.resources.gpus_per_trial)), space, at_once)
+        return _fastest(problem.given(space.resources.dump()), space, at_once)
     finally:
         return_freed_memory()
 
@@ -43,7 +43,7 @@ def _fastest(problem: Problem, space: Space, at_once: int) -> int:
     largest = max(1, trials_of(space) // (rounds(space) * at_once))
     for size in (size for size in _SIZES if size <= largest):
         try:
-            cost = _seconds_a_step(problem, space, size) / size
+            cost = _seconds_an_epoch(problem, space, size) / size
         except (MemoryError, RuntimeError) as error:
             if size == 1 or not out_of_memory(error):
                 raise
@@ -54,14 +54,25 @@ def _fastest(problem: Problem, space: Space, at_once: int) -> int:
     return best
 
 
-def _seconds_a_step(problem: Problem, space: Space, size: int) -> float:
-    """Median seconds of a training step for a pack of this size."""
+def _seconds_an_epoch(problem: Problem, space: Space, size: int) -> float:
+    """Seconds of an epoch for a pack of this size: of its steps, and of its share of a validation."""
     training = Training(problem, [space.dump()] * size)
-    training.run_batches(1).tolist()
-    seconds = []
+    some: int = next(training.learner.encode(problem.task.val)).shape[1]
+    pictures = len(problem.task.val) + sum(probe.pictures for probe in problem.probes)
+    # Reading a value waits for the device.
+    step = _median_seconds(lambda: training.run_batches(1).tolist())
+    part = _median_seconds(lambda: next(training.learner.encode(problem.task.val)).sum().item())
+    validation = part * pictures / some
+    epoch: float = training.batches * step + validation / space.training.validate_every
+    return epoch
+
+
+def _median_seconds(function: Callable[[], object]) -> float:
+    """Of some calls after the first."""
+    function()
+    seconds: list[float] = []
     for _ in range(_STEPS):
         start = time.perf_counter()
-        # Reading the loss waits for the device.
-        training.run_batches(1).tolist()
+        function()
         seconds.append(time.perf_counter() - start)
     return sorted(seconds)[_STEPS // 2]

@@ -20,9 +20,9 @@ def beaten_by(own: Objectives, others: Sequence[Objectives]) -> int:
     return dominating if dominating >= max(_FEWEST, len(others) / 2) else 0
 
 
-def is_rung(epoch: int) -> bool:
-    """Whether trials are judged after this epoch: 1, 2, 4, 8 ..."""
-    return epoch.bit_count() == 1
+def is_rung(epoch: int, every: int = 1) -> bool:
+    """Whether trials are judged after this epoch: the first, second, fourth, eighth ... with a validation."""
+    return epoch % every == 0 and (epoch // every).bit_count() == 1
 
 
 def judged(study: SweepStudy, reports: Sequence[Report]) -> list[Report]:
@@ -54,11 +54,12 @@ def judged(study: SweepStudy, reports: Sequence[Report]) -> list[Report]:
 
 def _passed(study: SweepStudy, report: Report) -> dict[int, Objectives]:
     """The rungs of a report that lie inside the budget."""
+    every = study.space.training.validate_every
     epochs = report["epochs"] if report["state"] == "running" else report["epochs"][:-1]
     return {
         int(epoch["epoch"]): (epoch["id_accuracy"], epoch["forgetting"])
         for epoch in epochs
-        if is_rung(int(epoch["epoch"])) and study.inside(int(epoch["active_blocks"]))
+        if is_rung(int(epoch["epoch"]), every) and study.inside(int(epoch["active_blocks"]))
     }
 
 

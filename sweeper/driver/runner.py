@@ -42,7 +42,6 @@ from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
 from trainables import checkpoint
-from trainables.device import device_for
 from trainables.fine_tune import FineTune
 from trainables.measures import Metrics
 from trainables.problem import Problem, open_problem
@@ -101,7 +100,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
             check_shared(results, space)
             reference, pack = _measure(problem, space, around.cluster)
             study = SweepStudy.create(
-                space, blocks, reference, pack, storage, results, folder.study, folder.id
+                space, blocks, reference, pack, storage, results, folder.study, folder.id, problem.damaged
             )
             if study.asked < space.search.trials:
                 around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")
@@ -222,7 +221,7 @@ def _measure(problem: Problem, space: Space, where: str) -> tuple[Mapping[str, f
 
 
 def _reference(problem: Problem, space: Space) -> Metrics:
-    return measure_reference(problem.to(device_for(space.resources.gpus_per_trial)), space.dump())
+    return measure_reference(problem.given(space.resources.dump()), space.dump())
 
 
 def _run(

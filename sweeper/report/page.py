@@ -120,6 +120,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
         ("budget", words.budget(record)),
         ("mode", words.mode(record.mode, record.budget)),
         ("progress", words.counts(record)),
+        *([("left out", words.damaged(record))] if record.damaged else []),
     ]
 
 

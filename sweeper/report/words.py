@@ -11,6 +11,7 @@ from sweeper.report.confidence import Interval
 from sweeper.study.records import SweepRecord, TrialRecord
 
 UNKNOWN = "\N{EN DASH}"
+_NAMED = 20  # damaged pictures
 
 
 def figure(value: float | None, digits: int = 2) -> str:
@@ -33,6 +34,13 @@ def setting(value: Any, record: SweepRecord | None = None) -> str:
     if are_names(value):
         return ", ".join(value if record is None else short_blocks(record, value))
     return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def damaged(record: SweepRecord) -> str:
+    """How many pictures are left out since they cannot be read, and which; of very many, the first."""
+    named = [told.removeprefix("path: ").partition(" cannot be read")[0] for told in record.damaged]
+    count = f"{len(named)} damaged {'picture' if len(named) == 1 else 'pictures'}"
+    return f"{count}: {', '.join(named[:_NAMED])}{', ...' if len(named) > _NAMED else ''}"
 
 
 def are_names(value: Any) -> bool:

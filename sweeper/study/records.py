@@ -97,6 +97,7 @@ class SweepRecord:
         confirmations: runs of the front's best trials with other seeds, in the order of their beginning.
         mode: how the budget is kept: lambda is searched, the count is controlled, or the mask is searched.
         tolerance: blocks by which a trial may miss the budget.
+        damaged: what is said of each picture that is left out since it cannot be read.
     """
 
     name: str
@@ -112,6 +113,7 @@ class SweepRecord:
     confirmations: tuple[TrialRecord, ...] = ()
     mode: BudgetMode = "search"
     tolerance: int = 0
+    damaged: tuple[str, ...] = ()
 
     def run(self, key: str) -> TrialRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""

@@ -77,6 +77,7 @@ class SweepStudy:
         self.reference: dict[str, float] = attributes["reference"]
         self.pack: int = attributes["pack"]
         self.results: str | None = attributes.get("results")
+        self.damaged: tuple[str, ...] = tuple(attributes.get("damaged", ()))
         self._asked: int = attributes["asked"]
         self._under_way: dict[str, optuna.Trial] = {}
         self._remembered = RememberedSweep(self.space, self.budget)
@@ -92,6 +93,7 @@ class SweepStudy:
         results: str | None = None,
         name: str | None = None,
         sweep_id: str | None = None,
+        damaged: Sequence[str] = (),
     ) -> "SweepStudy":
         """A new sweep. Remains of a creation that was cut off are replaced.
 
@@ -101,6 +103,7 @@ class SweepStudy:
         Args:
             name: under which the storage is to keep it, which is free; None for the space's own.
             sweep_id: None for a new one.
+            damaged: what is said of each picture that is left out.
         """
         budget = space.budget.count(len(blocks))
         space = with_counts(space, budget, len(blocks))
@@ -127,6 +130,7 @@ class SweepStudy:
             "reference": dict(reference),
             "pack": pack,
             "results": results,
+            "damaged": list(damaged),
             _LAST_ATTRIBUTE: trials_of(space),
         }
         for attribute, value in attributes.items():
@@ -363,6 +367,7 @@ class SweepStudy:
             confirmations=_latest(known.confirmations.of(self._frozen("confirmation"))),
             mode=self.space.budget.mode,
             tolerance=self.space.budget.tolerance,
+            damaged=self.damaged,
         )
 
 

@@ -208,6 +208,12 @@ MISTAKES = [
     ("pack: auto", "cpus_per_trial: 0", "space.yaml:24: resources.cpus_per_trial: must be above 0, got 0"),
     (
         "pack: auto",
+        "cpus_per_trial: 2, workers: 3",
+        "space.yaml:24: resources.workers: 3 processes want 3 cores, and cpus_per_trial is 2; lower it, or "
+        "raise cpus_per_trial",
+    ),
+    (
+        "pack: auto",
         "minutes_per_trial: 0",
         "space.yaml:24: resources.minutes_per_trial: must be above 0, got 0",
     ),

@@ -1,134 +1,133 @@
-"""Random crops and flips against PIL's and torchvision's."""
+"""Random changes of pictures are torchvision's, and depend on nothing but a picture's own seed."""
 
-from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
-from scipy.stats import ks_2samp
 from torch import Generator, Tensor
-from torchvision.transforms import RandomResizedCrop
-from torchvision.transforms.v2.functional import horizontal_flip, resized_crop
+from torchvision.transforms import v2
 
-from trainables.augment import _boxes, augmented, draw_boxes
+from trainables import Problem, Training
+from trainables.augment import Augmentation, Augmented, mixup
+from trainables.batch import Batch
+from trainables.data import ImageSet
 
-SIZE = 32
-
-
-def generators(*seeds: int) -> list[Generator]:
-    return [Generator().manual_seed(seed) for seed in seeds]
+SIZE = 12
+ROWS, SEEDS = torch.tensor([3, 0, 3]), torch.tensor([7, 2**62, 11])
 
 
 @pytest.fixture
 def pictures() -> Tensor:
-    """(12, 3, 32, 32), uint8, noise."""
-    return torch.randint(256, (12, 3, SIZE, SIZE), dtype=torch.uint8, generator=Generator().manual_seed(0))
+    """(5, 3, 20, 16), uint8, noise."""
+    return torch.randint(256, (5, 3, 20, 16), dtype=torch.uint8, generator=Generator().manual_seed(0))
 
 
-def seen(pictures: Tensor, crop: float, flip: bool, sources: Sequence[Generator]) -> Tensor:
-    """The pictures, the members one after the other, as they are seen in one step."""
-    boxes = draw_boxes(len(pictures) // len(sources), crop, flip, sources)
-    assert boxes is not None
-    return augmented(pictures, boxes.flatten(0, 1))
+def theirs(transform: v2.Transform, pictures: Tensor) -> Tensor:
+    changed = []
+    for row, seed in zip(ROWS, SEEDS, strict=True):
+        torch.manual_seed(int(seed))
+        changed.append(transform(pictures[row]))
+    return torch.stack(changed)
 
 
-def edges(boxes: Tensor) -> Tensor:
-    """(N, 4): left, top, right, bottom of the maps' parts, in pixels; mirrored ones have left > right."""
-    half, centre = boxes.diagonal(dim1=1, dim2=2), boxes[:, :, 2]
-    return (torch.cat([centre - half, centre + half], dim=1) + 1) * SIZE / 2
+@pytest.mark.parametrize(
+    ("augmentation", "transform"),
+    [
+        (
+            Augmentation(SIZE, crop=0.3, interpolation="bilinear"),
+            v2.RandomResizedCrop(SIZE, (0.3, 1.0), interpolation=v2.InterpolationMode.BILINEAR),
+        ),
+        # PIL alone has it, and so bicubic takes its place.
+        (
+            Augmentation(SIZE, crop=0.5, interpolation="lanczos"),
+            v2.RandomResizedCrop(SIZE, (0.5, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+        ),
+        (Augmentation(SIZE, flip=True), v2.RandomHorizontalFlip()),
+        (Augmentation(SIZE, randaugment=9), v2.RandAugment(2, 9)),
+        (
+            Augmentation(SIZE, crop=0.5, flip=True, randaugment=20),
+            v2.Compose(
+                [
+                    v2.RandomResizedCrop(SIZE, (0.5, 1.0), interpolation=v2.InterpolationMode.BICUBIC),
+                    v2.RandomHorizontalFlip(),
+                    v2.RandAugment(2, 20),
+                ]
+            ),
+        ),
+    ],
+)
+def test_pictures_are_changed_as_by_torchvision(
+    pictures: Tensor, augmentation: Augmentation, transform: v2.Transform
+) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    ours = Augmented(pictures, augmentation)[ROWS, SEEDS]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(ours, theirs(transform, pictures))
+    assert not torch.equal(ours[0], ours[2])
 
 
-def pil_crop(picture: Tensor, box: Sequence[float]) -> Tensor:
-    """Each channel resized from the part by PIL, in floats; enlarging, so without antialias."""
-    channels = [
-        Image.fromarray(channel.float().numpy()).resize((SIZE, SIZE), Image.Resampling.BILINEAR, tuple(box))
-        for channel in picture
-    ]
-    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels]))
+def test_nothing_to_change_is_said() -> None:
+    assert not Augmentation(SIZE)
+    assert (
+        Augmentation(SIZE, crop=0.9) and Augmentation(SIZE, flip=True) and Augmentation(SIZE, randaugment=1)
+    )
 
 
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("crop", [0.1, 0.5, 0.9])
-def test_crops_are_pils_resized_parts(pictures: Tensor, crop: float, flip: bool) -> None:
-    found = seen(pictures, crop, flip, generators(3))
-    parts = edges(_boxes(len(pictures), crop, flip, *generators(3)))
-    assert found.shape == pictures.shape and found.dtype == torch.float32
-    mirrored = 0
-    for picture, mine, (left, top, right, bottom) in zip(pictures, found, parts.tolist(), strict=True):
-        mirrored += left > right
-        box = (max(0.0, min(left, right)), max(0.0, top), min(SIZE, max(left, right)), min(SIZE, bottom))
-        expected = pil_crop(picture, box)
-        expected = horizontal_flip(expected) if left > right else expected
-        torch.testing.assert_close(mine, expected, rtol=0, atol=0.05)
-    assert (mirrored > 0) == flip
+def test_each_member_mixes_as_by_torchvision(pictures: Tensor) -> None:
+    images = ImageSet(pictures, torch.tensor([0, 2, 1, 1, 0]))
+    rows = torch.tensor([[0, 1, 2], [4, 3, 1]])
+    batch = Batch(images, rows, mix=mixup(0.4, 3, SEEDS[:2]))
+    assert batch.changed
+    for row, seed, pixels, labels in zip(
+        rows, SEEDS, batch.pixels.unflatten(0, (2, 3)), batch.labels, strict=False
+    ):
+        torch.manual_seed(int(seed))
+        mixed, shares = v2.MixUp(alpha=0.4, num_classes=3)(pictures[row].float(), images.labels[row])
+        assert torch.equal(pixels, mixed) and torch.equal(labels, shares)
 
 
-def test_a_crop_is_torchvisions_inside_its_border() -> None:
-    """torchvision cuts at whole pixels, so only a picture without detail can be compared."""
-    x, y = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy")
-    picture = torch.stack([4 * x + 2 * y, 7 * y, 200 - 3 * x]).float()[None]
-    found = seen(picture, 0.3, False, generators(1))
-    (left, top, right, bottom) = edges(_boxes(1, 0.3, False, *generators(1)))[0].tolist()
-    whole = [round(value) for value in (top, left, bottom - top, right - left)]
-    expected = resized_crop(picture, *whole, size=[SIZE, SIZE], antialias=False)
-    assert (found - expected)[..., 3:-3, 3:-3].abs().max() < 8  # a pixel's worth
+SETTINGS: dict[str, Any] = {"crop": 0.5, "flip": True, "randaugment": 9, "mixup": 0.3, "label_smoothing": 0.1}
 
 
-def test_a_flip_alone_mirrors_half_of_the_pictures(pictures: Tensor) -> None:
-    many = pictures.repeat(20, 1, 1, 1)
-    found = seen(many, 1.0, True, generators(0))
-    same = (found - many.float()).abs().flatten(1).amax(dim=1) < 1e-2
-    mirrored = (found - horizontal_flip(many).float()).abs().flatten(1).amax(dim=1) < 1e-2
-    assert (same ^ mirrored).all()
-    assert 90 < mirrored.sum() < 150  # of 240
+def test_a_members_pictures_do_not_depend_on_its_pack(problem: Problem, make_space: Any) -> None:
+    """The packed product of other shapes rounds otherwise, so losses are compared to the fifth digit."""
+    spaces = [make_space("lora", seed=seed, **SETTINGS) for seed in (0, 1, 1)]
+    packed = Training(problem, spaces).train_epoch()
+    alone = [Training(problem, [space]).train_epoch()[0] for space in spaces]
+    assert packed.tolist() == pytest.approx([loss.item() for loss in alone], rel=1e-5)
+    assert packed[0] != packed[1]
 
 
-@pytest.mark.parametrize("crop", [0.08, 0.5, 0.9])
-def test_parts_are_as_large_and_no_narrower_than_is_asked(crop: float) -> None:
-    left, top, right, bottom = edges(_boxes(4000, crop, False, *generators(0))).T / SIZE
-    assert min(left.min(), top.min()) > -1e-5 and max(right.max(), bottom.max()) < 1 + 1e-5
-    width, height = right - left, bottom - top
-    area = width * height
-    assert area.min() >= crop - 1e-5 and area.max() <= 1 + 1e-5
-    even = torch.linspace(crop, 1, 4000)
-    assert (area.sort().values - even).abs().max() < 0.05 * (1 - crop)
-    assert (width / height).min() > 0.75 - 1e-3 and (width / height).max() < 4 / 3 + 1e-3
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_change_changes_the_training(problem: Problem, make_space: Any, setting: str) -> None:
+    plain = Training(problem, [make_space("lora", head="fresh")]).train_epoch()
+    changed = Training(
+        problem, [make_space("lora", head="fresh", **{setting: SETTINGS[setting]})]
+    ).train_epoch()
+    assert plain.item() != changed.item() and changed.isfinite().all()
 
 
-def test_parts_are_distributed_as_torchvisions() -> None:
-    """Where torchvision draws no part again because it is too long for the picture."""
-    boxes = edges(_boxes(4000, 0.08, False, *generators(0))) / SIZE
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        canvas = torch.empty(3, 4000, 4000)
-        drawn = [RandomResizedCrop.get_params(canvas, [0.08, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)]
-    theirs = torch.tensor([[x, y, x + w, y + h] for y, x, h, w in drawn]) / 4000
+def test_crops_are_cut_from_the_whole_picture(problem: Problem, make_space: Any) -> None:
+    """A whole picture of one colour and its square of another: only crops show the whole one's."""
+    train = problem.task.train
 
-    def described(parts: Tensor) -> Tensor:
-        left, top, right, bottom = parts.T
-        width, height = right - left, bottom - top
-        each = torch.stack([width * height, width / height, left / (1 - width), top / (1 - height)])
-        return each[:, width * height < 0.74]
+    class OneColour:
+        def __len__(self) -> int:
+            return len(train)
 
-    for mine, reference in zip(described(boxes), described(theirs), strict=True):
-        assert ks_2samp(mine.numpy(), reference.numpy()).pvalue > 0.01
+        def __getitem__(self, rows: Tensor) -> Tensor:
+            raise AssertionError("pictures are cut one by one")
 
+        def picture(self, row: int) -> Tensor:
+            return torch.full((3, 40, 30), 7, dtype=torch.uint8)
 
-def test_the_same_generator_gives_the_same_pictures_and_another_one_others(pictures: Tensor) -> None:
-    first, again, other = (seen(pictures, 0.5, True, generators(seed)) for seed in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+        def here(self) -> "OneColour":
+            return self
 
-
-def test_a_members_pictures_do_not_depend_on_its_pack(pictures: Tensor) -> None:
-    packed = seen(pictures, 0.3, True, generators(5, 6, 7))
-    for k, seed in enumerate((5, 6, 7)):
-        own = slice(4 * k, 4 * k + 4)
-        torch.testing.assert_close(packed[own], seen(pictures[own], 0.3, True, generators(seed)))
-
-
-def test_nothing_to_do_leaves_the_generator_alone() -> None:
-    (generator,) = generators(0)
-    before = generator.get_state()
-    assert draw_boxes(4, 1.0, False, [generator]) is None
-    assert torch.equal(generator.get_state(), before)
+    task = replace(problem.task, train=replace(train, whole=OneColour()))
+    for crop, colour in ((0.5, True), (1.0, False)):
+        training = Training(replace(problem, task=task), [make_space("lora", crop=crop, flip=True)])
+        (batch, *_) = training._drawn(1)
+        assert (batch.pixels == 7).all() == colour

@@ -114,6 +114,33 @@ def test_the_numbers_are_those_of_the_training(problem: Problem, make_member: Ma
     assert 0 < epochs[0]["seconds"] < epochs[1]["seconds"]
 
 
+def test_some_epochs_are_not_validated_and_the_last_is(problem: Problem, make_member: MakeMember) -> None:
+    """Every epoch is saved and reported; the last known metrics are those of the last validation."""
+    every = make_member("a", "selective_lora", epochs=5)
+    some = make_member("b", "selective_lora", epochs=5, validate_every=2)
+    plain, reports = (
+        [result["members"][0] for result in run(fine_tune(problem, [member]))] for member in (every, some)
+    )
+    epochs = [metrics for report in reports for metrics in report["epochs"]]
+    assert ["id_accuracy" in metrics for metrics in epochs] == [False, True, False, True, True]
+    for metrics, expected in zip(
+        epochs, (epoch for report in plain for epoch in report["epochs"]), strict=True
+    ):
+        assert untimed(metrics).items() <= untimed(expected).items()
+    assert [report["metrics"].get("epoch") for report in reports] == [None, 2, 2, 4, 5]
+    assert untimed(reports[-1]["metrics"]) == untimed(plain[-1]["metrics"])
+    saved = checkpoint.read(some["folder"])
+    assert saved is not None and saved.epoch == 5 and len(saved.history) == 5
+
+
+def test_a_member_that_diverges_between_two_validations_fails(
+    problem: Problem, make_member: MakeMember
+) -> None:
+    bad = make_member("bad", "selective_lora", epochs=4, batch_size=4, lr=1e30, validate_every=4)
+    first = fine_tune(problem, [bad]).step()["members"][0]
+    assert (first["state"], first["reason"]) == ("failed", "loss became nan in epoch 1")
+
+
 def test_a_method_that_trains_nothing_ends_at_once(problem: Problem, make_member: MakeMember) -> None:
     (result,) = run(fine_tune(problem, [make_member("a", "zero_shot")]))
     (report,) = result["members"]

@@ -11,6 +11,7 @@ from torch import Generator
 from trainables.data import ImageSet
 from trainables.measures import (
     accuracy,
+    answers,
     by_member,
     mean_per_class,
     out_of_distribution,
@@ -24,7 +25,7 @@ def test_top1_is_scikit_learns_accuracy() -> None:
     logits = torch.randn(3, 50, 4, generator=generator)
     labels = torch.randint(4, (50,), generator=generator)
     expected = [100 * accuracy_score(labels, logits[k].argmax(dim=1)) for k in range(3)]
-    assert top1(logits, labels) == pytest.approx(expected)
+    assert top1(answers(logits), labels) == pytest.approx(expected)
 
 
 def test_the_mean_per_class_is_scikit_learns_balanced_accuracy() -> None:
@@ -32,13 +33,13 @@ def test_the_mean_per_class_is_scikit_learns_balanced_accuracy() -> None:
     generator = Generator().manual_seed(0)
     logits = torch.randn(3, 60, 4, generator=generator)
     labels = torch.tensor([0] * 40 + [1] * 15 + [3] * 5)
-    answers = logits.argmax(dim=2)
-    assert (answers == 2).any()
+    found = logits.argmax(dim=2)
+    assert (found == 2).any()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn's, that an answer is no label
-        expected = [100 * balanced_accuracy_score(labels, answers[k]) for k in range(3)]
-    assert mean_per_class(logits, labels) == pytest.approx(expected)
-    assert mean_per_class(logits, labels) != pytest.approx(top1(logits, labels))
+        expected = [100 * balanced_accuracy_score(labels, found[k]) for k in range(3)]
+    assert mean_per_class(answers(logits), labels) == pytest.approx(expected)
+    assert mean_per_class(answers(logits), labels) != pytest.approx(top1(answers(logits), labels))
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,10 @@ def test_answers_are_counted_among_the_possible_ones(metric: str, oracle: Callab
     images = ImageSet(torch.zeros(30, 3, 1, 1), local, metric).placed(subset)
     assert images.labels.tolist() == [subset[label] for label in local]
     expected = [100 * oracle(local, logits[k][:, subset].argmax(dim=1)) for k in range(2)]
-    assert accuracy(logits, images) == pytest.approx(expected)
-    assert accuracy(logits, images) != pytest.approx(accuracy(logits, replace(images, answers=None)))
+    assert accuracy(logits.split(7, dim=1), images) == pytest.approx(expected)
+    assert accuracy(logits.split(7, dim=1), images) != pytest.approx(
+        accuracy([logits], replace(images, answers=None))
+    )
 
 
 @pytest.mark.parametrize("measure", [top1, mean_per_class])
@@ -63,7 +66,7 @@ def test_an_accuracy_is_nan_only_for_the_member_whose_logits_are_not_finite(
 ) -> None:
     logits = torch.eye(4).repeat(3, 1, 1)
     logits[1, 2, 3] = value
-    first, second, third = measure(logits, torch.arange(4))
+    first, second, third = measure(answers(logits), torch.arange(4))
     assert (first, third) == (100, 100)
     assert math.isnan(second)
 

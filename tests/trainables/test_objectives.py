@@ -95,7 +95,7 @@ def test_classes_are_named_by_the_adapted_text_tower(
     learner = flyp_learner(problem, make_space, 2, 3)
     encoder = learner.encoder()
     images = problem.task.val
-    logits = learner.objective.logits(encoder.images(images), encoder)
+    (logits,) = learner.objective.logits([encoder.images(images)], encoder)
     for k in range(2):
         merged = copy.deepcopy(clip)
         merged.load_state_dict(learner.method.merged(k).plain_state())
@@ -112,7 +112,7 @@ def test_classes_are_named_by_the_adapted_text_tower(
 def test_a_text_tower_that_is_left_alone_is_not_run_again(problem: Problem, make_space: MakeSpace) -> None:
     learner = Learner(problem, [make_space("lora", objective="flyp")], generators(1))
     assert problem.prompts is not None
-    assert torch.equal(learner.encode_texts(problem.prompts)[0], problem.prompts.vectors)
+    assert torch.equal(learner.encode_texts(problem.prompts)[0], problem.backbone.vectors(problem.prompts))
 
 
 @pytest.mark.parametrize(

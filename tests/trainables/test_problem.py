@@ -66,7 +66,8 @@ def test_what_is_all_there_opens(good: dict[str, Any], model: dict[str, Any]) ->
     if problem.prompts is not None:
         assert problem.class_vectors.shape == (2, problem.backbone.feature_size)
         expected = problem.backbone.texts(["a photo of a cat.", "a photo of a dog."])
-        torch.testing.assert_close(problem.prompts.vectors, expected.vectors)
+        vectors = problem.backbone.vectors
+        torch.testing.assert_close(vectors(problem.prompts), vectors(expected))
 
 
 def test_everything_that_is_not_here_is_told_together(

@@ -81,12 +81,16 @@ class Backbone(nn.Module):
         return False
 
     def texts(self, sentences: Sequence[str]) -> Texts:
-        """The sentences as tokens and as the text tower embeds them now.
+        """The sentences as tokens.
 
         Raises:
             ProblemError: the model has no text tower.
         """
         raise ProblemError("name: the model has no text tower; a CLIP has one")
+
+    def vectors(self, texts: Texts) -> Tensor:
+        """Features (M, D) of M sentences, not of unit length, as the text tower embeds them now."""
+        raise NotImplementedError
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Features (M, D) of tokens (M, L)."""

@@ -14,7 +14,7 @@ from trainables.backbones.attention import SelfAttention
 from trainables.backbones.backbone import Backbone
 from trainables.backbones.examined import examine
 from trainables.backbones.fused import fuse, plain_names
-from trainables.backbones.texts import Texts
+from trainables.backbones.texts import Texts, kept_vectors
 from trainables.backbones.timm_vit import TIMM_PATHS
 from trainables.data.preprocessing import OpenClipPreprocessing
 from trainables.errors import ProblemError
@@ -99,11 +99,20 @@ class ClipBackbone(Backbone):
         features: Tensor = self.clip.encode_text(tokens)
         return features
 
-    @torch.no_grad()
     def texts(self, sentences: Sequence[str]) -> Texts:
-        """The sentences as tokens and as the text tower embeds them now."""
-        tokens = self.tokenizer(list(sentences)).to(self.mean.device)
-        return Texts(tokens, torch.cat([self.encode_text(part) for part in tokens.split(_SENTENCES)]))
+        """The sentences as tokens."""
+        return Texts(self.tokenizer(list(sentences)).to(self.mean.device))
+
+    def vectors(self, texts: Texts) -> Tensor:
+        """Features (M, D) of M sentences, as the text tower embeds them now; computed once."""
+        if texts.vectors is None:
+            # They may be asked for while measuring, and trained with later.
+            with torch.inference_mode(False), torch.no_grad():
+                texts.vectors = kept_vectors(self, texts.tokens, self._encode_in_parts)
+        return texts.vectors
+
+    def _encode_in_parts(self, tokens: Tensor) -> Tensor:
+        return torch.cat([self.encode_text(part) for part in tokens.split(_SENTENCES)])
 
     def plain_state(self) -> dict[str, Tensor]:
         """The weights as open_clip names them: attention is `nn.MultiheadAttention`'s again."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -15,10 +15,13 @@ class Pixels(Protocol):
         """How many there are."""
 
     def __getitem__(self, rows: Tensor) -> Tensor:
-        """Pictures (n, 3, S, S), uint8, of rows (n,), int64."""
+        """Pictures (n, 3, S, S), uint8, of rows (n,), int64, on the CPU."""
 
-    def to(self, device: str) -> "Pixels":
-        """The same pictures, given on a device."""
+    def picture(self, row: int) -> Tensor:
+        """One picture (3, H, W), uint8; also where they differ in size."""
+
+    def here(self) -> "Pixels":
+        """The same pictures, made ready on this machine."""
 
 
 @dataclass(frozen=True)
@@ -26,37 +29,44 @@ class ImageSet:
     """Images with labels.
 
     Attributes:
-        pixels: (N, 3, H, W), uint8; indexed by rows it gives those pictures, whether a tensor or not.
+        pixels: (N, 3, H, W), uint8; indexed by rows it gives those pictures, whether a tensor or not. What is
+            not in memory stays on the CPU.
         labels: (N,), int64, indices into the class names of the task.
         metric: how answers are counted, a name in `measures.METRICS`.
         answers: (A,), int64, rising: the only labels that are possible answers; None where all are.
+        whole: the pictures before they were cut to the model's square; None where there is no more of them.
+        damaged: what is said of each picture that is left out since it cannot be read.
     """
+
+    NOT_CONTENT: ClassVar[tuple[str, ...]] = ("whole", "damaged")
 
     pixels: Tensor | Pixels
     labels: Tensor
     metric: str = "top1"
     answers: Tensor | None = None
+    whole: Pixels | None = None
+    damaged: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: str) -> "ImageSet":
-        """The same images on a device."""
+        """The same images with their labels on a device, and those pixels that are in memory."""
         answers = None if self.answers is None else self.answers.to(device)
-        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device), answers=answers)
+        pixels = self.pixels.to(device) if isinstance(self.pixels, Tensor) else self.pixels.here()
+        return replace(self, pixels=pixels, labels=self.labels.to(device), answers=answers)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Give the pixels in order, ``size`` pictures at a time; the last batch may be smaller."""
-        for start in range(0, len(self), size):
-            stop = min(start + size, len(self))
-            if isinstance(self.pixels, Tensor):
-                yield self.pixels[start:stop]
-            else:
-                yield self.pixels[torch.arange(start, stop)]
+        if isinstance(self.pixels, Tensor):
+            yield from self.pixels.split(size) if len(self) else ()
+        else:
+            for start in range(0, len(self), size):
+                yield self.pixels[torch.arange(start, min(start + size, len(self)))]
 
     def chosen(self, rows: Tensor) -> "ImageSet":
         """Give the images of rows (n,), int64, read into memory."""
-        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows])
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], whole=None)
 
     def placed(self, places: Sequence[int]) -> "ImageSet":
         """The same images as some classes of a larger task, whose other classes are no possible answers.

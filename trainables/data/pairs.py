@@ -14,8 +14,9 @@ from trainables.data.images import ImageSet
 from trainables.data.listing import is_writable
 from trainables.data.pictures import AsWritten, Listed, file_pictures, warn_of_odd
 from trainables.data.preprocessing import Preprocessing
+from trainables.data.reading import read_pictures
 from trainables.data.shifts import shifted
-from trainables.data.splits import WHOLE, limited, parts, refuse_empty, rows_of
+from trainables.data.splits import WHOLE, limit_of, limited, parts, refuse_empty, rows_of
 from trainables.errors import MissingError, ProblemError
 from trainables.written import Spelling, expanded, shown_as_written
 
@@ -77,10 +78,10 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
     def read(name: str) -> Pairs:
         rows = rows_of(takes[name], alike, source["seed"])
         refuse_empty(name, len(rows))
-        rows = rows[limited(alike[rows], source["limit"], source["seed"])]
+        rows = rows[limited(alike[rows], limit_of(source, name), source["seed"])]
         files = [pictures[row] for row in rows]
         found = AsWritten(file_pictures(file.parent, files), Spelling.of(source))
-        images = Listed(found, np.arange(len(rows))).read(preprocessing, odd)
+        images = read_pictures(Listed(found, np.arange(len(rows))), preprocessing, odd=odd)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
             shifted(images, source["shift"], source["severity"]),

@@ -1,8 +1,7 @@
 """Pictures as they lie on disk, and how they are read."""
 
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -13,16 +12,10 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
-from trainables.data.colors import ODD, as_rgb
-from trainables.data.images import ImageSet
+from trainables.data.colors import as_rgb
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError, unfetched, warn
 from trainables.written import Spelling
-
-LARGEST_IN_MEMORY = 2 * 1024**3
-"""Bytes. A set whose pixels take more is read picture by picture when it is asked for."""
-
-_LOOKED_AT = 500  # pictures of a set that is not read whole, to see whether they show anything
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,8 +27,6 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """What makes a picture upright, by its EXIF orientation."""
-
-_THREADS = min(8, os.cpu_count() or 1)  # PIL decodes without holding Python's lock
 
 
 class Pictures(Protocol):
@@ -88,7 +79,7 @@ class FilePictures:
             return upright(file)
         # PIL's decoders raise what they like at a damaged file, SyntaxError and struct.error among it.
         except Exception as error:
-            reason = str(error).replace(f" {str(file)!r}", "") + unfetched(file)
+            reason = str(error).replace(f" {str(file)!r}", "").removesuffix(":") + unfetched(file)
             raise ProblemError(
                 f"path: {file} cannot be read as a picture: {reason}; replace it, or move it elsewhere"
             ) from error
@@ -148,39 +139,25 @@ class LazyPixels:
 
     pictures: Pictures
     preprocessing: Preprocessing
-    device: str = "cpu"
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Pictures (n, 3, S, S), uint8, of rows (n,). Raises ProblemError for one that cannot be read."""
-        return self.read(rows.tolist()).to(self.device)
-
-    def to(self, device: str) -> "LazyPixels":
-        """The same pictures, given on a device."""
-        return replace(self, device=device)
-
-    def read(self, rows: Iterable[int], odd: list[tuple[str, str]] | None = None) -> Tensor:
-        """Pictures (n, 3, S, S), uint8, in memory.
-
-        Args:
-            rows: n.
-            odd: gets what `as_rgb` has written of those that their owner may not expect.
-        """
-        wanted = list(rows)
-        pixels = torch.empty(len(wanted), 3, *[self.preprocessing.size] * 2, dtype=torch.uint8)
-
-        def fill(place: int) -> None:
-            picture = self.pictures.open(wanted[place])
-            if odd is not None and ODD in picture.info:
-                odd.append(picture.info[ODD])
-            pixels[place] = self.preprocessing.apply(picture)
-
-        with ThreadPoolExecutor(_THREADS) as pool:
-            for _ in pool.map(fill, range(len(wanted))):
-                pass
+        size = self.preprocessing.size
+        pixels = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
+        for place, row in enumerate(rows.tolist()):
+            pixels[place] = self.picture(row)
         return pixels
+
+    def picture(self, row: int) -> Tensor:
+        """One picture (3, H, W), uint8; also where they differ in size."""
+        return self.preprocessing.apply(self.pictures.open(row))
+
+    def here(self) -> "LazyPixels":
+        """The same pictures."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -198,25 +175,18 @@ class Listed:
         """Those of these rows."""
         return Listed(self.pictures.chosen(rows), self.labels[rows])
 
-    def read(self, preprocessing: Preprocessing, odd: list[tuple[str, str]] | None = None) -> ImageSet:
-        """The pictures as a model sees them: in memory, or if that is too much, read when asked for.
-
-        Args:
-            odd: as for `LazyPixels.read`; of pictures that are not read now, some are looked at.
-        """
-        lazy, count = LazyPixels(self.pictures, preprocessing), len(self.labels)
-        labels = torch.from_numpy(self.labels)
-        if 3 * preprocessing.size**2 * count <= LARGEST_IN_MEMORY:
-            return ImageSet(lazy.read(range(count), odd), labels)
-        lazy.read(range(0, count, -(-count // _LOOKED_AT)), odd)
-        return ImageSet(lazy, labels)
-
 
 def warn_of_odd(odd: Sequence[tuple[str, str]], where: str) -> None:
     """Say once for a set what its owner may not expect of its pictures."""
     for kind in sorted({kind for kind, _ in odd}):
         names = [name for each, name in odd if each == kind]
         warn(f"{where}: {len(names)} of the pictures, such as {min(names)}, {kind}")
+
+
+def warn_of_damaged(told: Sequence[str], where: str) -> None:
+    """Say once for a set how many of its pictures are left out, since they cannot be read."""
+    if told:
+        warn(f"{where}: {len(told)} of the pictures cannot be read and are left out; the first: {told[0]}")
 
 
 def file_pictures(folder: Path, files: Sequence[Path | str]) -> FilePictures:

@@ -4,12 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import timm.data
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import Compose, PILToTensor
+from torchvision.transforms import Compose, InterpolationMode, PILToTensor
+from torchvision.transforms.v2 import functional
 
 from trainables.errors import ProblemError
 
@@ -22,8 +23,10 @@ class Preprocessing(ABC):
 
     Attributes:
         size: side of the square input, px.
+        channels_last: whether a pixel's channels lie side by side in memory, as torchvision cuts fastest.
     """
 
+    channels_last: ClassVar[bool] = False
     size: int
 
     @abstractmethod
@@ -39,6 +42,28 @@ class Preprocessing(ABC):
 @lru_cache
 def _transform(preprocessing: Preprocessing) -> Transform:
     return preprocessing.transform()
+
+
+@dataclass(frozen=True)
+class Whole(Preprocessing):
+    """A picture that is still to be cut: as it is, or if it is larger, brought down to a shorter side.
+
+    Attributes:
+        size: the largest shorter side, px.
+    """
+
+    channels_last: ClassVar[bool] = True
+    size: int
+
+    def transform(self) -> Transform:
+        """(3, H, W) in place of a square."""
+        return self._brought_down
+
+    def _brought_down(self, picture: Image.Image) -> Tensor:
+        if min(picture.size) > self.size:
+            picture = functional.resize(picture, [self.size], InterpolationMode.BICUBIC)
+        pixels: Tensor = functional.pil_to_tensor(picture)
+        return pixels
 
 
 @dataclass(frozen=True)

@@ -108,28 +108,30 @@ SHIFTS: dict[str, Change] = {
 
 @dataclass(frozen=True)
 class ShiftedPixels:
-    """Pictures that are changed when they are asked for; what is under them stays on the CPU."""
+    """Pictures that are changed when they are asked for."""
 
     pixels: Tensor | Pixels
     shift: str
     severity: int
-    device: str = "cpu"
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Changed pictures (n, 3, S, S), uint8, of rows (n,)."""
-        here = rows.cpu()
-        pixels, change = self.pixels[here], SHIFTS[self.shift]
+        pixels, change = self.pixels[rows], SHIFTS[self.shift]
         changed = [
-            change(picture, row, self.severity) for picture, row in zip(pixels, here.tolist(), strict=True)
+            change(picture, row, self.severity) for picture, row in zip(pixels, rows.tolist(), strict=True)
         ]
-        return (torch.stack(changed) if changed else pixels).to(self.device)
+        return torch.stack(changed) if changed else pixels
 
-    def to(self, device: str) -> "ShiftedPixels":
-        """The same pictures, given on a device."""
-        return replace(self, device=device)
+    def picture(self, row: int) -> Tensor:
+        """One changed picture (3, S, S), uint8."""
+        return self[torch.tensor([row])][0]
+
+    def here(self) -> "ShiftedPixels":
+        """The same pictures, made ready on this machine."""
+        return self if isinstance(self.pixels, Tensor) else replace(self, pixels=self.pixels.here())
 
 
 def shifted(images: ImageSet, shift: str | None, severity: int | None) -> ImageSet:
@@ -140,7 +142,7 @@ def shifted(images: ImageSet, shift: str | None, severity: int | None) -> ImageS
     """
     if shift is None or len(images) == 0:
         return images
-    changed = replace(images, pixels=ShiftedPixels(images.pixels, shift, severity or 1))
+    changed = replace(images, pixels=ShiftedPixels(images.pixels, shift, severity or 1), whole=None)
     if isinstance(images.pixels, Tensor):
         return replace(changed, pixels=torch.cat(list(changed.batches(_AT_ONCE))))
     return changed

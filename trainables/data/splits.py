@@ -1,7 +1,7 @@
 """Which pictures a split gets: seeded, the same share of every class, by numpy alone."""
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +90,12 @@ def rows_of(part: Part, labels: Rows, seed: int) -> Rows:
         return np.arange(len(labels))
     place = positions(labels, seed)
     return np.flatnonzero((place >= part.low) & (place < part.high))
+
+
+def limit_of(source: Mapping[str, Any], split: str) -> int | None:
+    """Give the most pictures that a resolved source section lets a split have; None for no limit."""
+    limits = [source["limit"], source["val_limit"] if split == "val" else None]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def limited(labels: Rows, limit: int | None, seed: int) -> Rows:

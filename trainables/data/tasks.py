@@ -12,10 +12,11 @@ from trainables.data.glyphs import glyph_colors, glyphs
 from trainables.data.huggingface import open_huggingface
 from trainables.data.images import ImageSet, Task, no_images
 from trainables.data.names import USUAL_TEMPLATES, class_names, sentences
-from trainables.data.pictures import AsWritten, Listed, warn_of_odd
+from trainables.data.pictures import AsWritten, Listed, warn_of_damaged, warn_of_odd
 from trainables.data.preprocessing import Preprocessing
+from trainables.data.reading import read_pictures
 from trainables.data.shifts import shifted
-from trainables.data.splits import SPLITS, limited, parts, refuse_empty, rows_of
+from trainables.data.splits import SPLITS, limit_of, limited, parts, refuse_empty, rows_of
 from trainables.data.torchvision_sets import open_torchvision
 from trainables.data.webdataset import open_webdataset
 from trainables.errors import ProblemError, warn
@@ -101,7 +102,7 @@ def _shipped(source: Source, preprocessing: Preprocessing, splits: Collection[st
         if name not in splits:
             return no_images(preprocessing.size)
         images: ImageSet = getattr(whole, name)
-        rows = limited(images.labels.numpy(), source["limit"], source["seed"])
+        rows = limited(images.labels.numpy(), limit_of(source, name), source["seed"])
         return images if len(rows) == len(images) else images.chosen(torch.from_numpy(rows))
 
     names, templates = class_names(source, whole.classes), sentences(source, whole.templates)
@@ -131,11 +132,12 @@ def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str
         refuse_empty(name, len(listed.labels))
         if name == "train":
             _warn_of_missing(found, set(listed.labels.tolist()))
-        listed = listed.chosen(limited(listed.labels, source["limit"], source["seed"]))
-        return listed.read(preprocessing, odd)
+        listed = listed.chosen(limited(listed.labels, limit_of(source, name), source["seed"]))
+        return read_pictures(listed, preprocessing, source["damaged"], odd)
 
     task = Task(names, templates, *map(read, SPLITS), ids=found.classes)
     warn_of_odd(odd, found.where)
+    warn_of_damaged([told for name in SPLITS for told in getattr(task, name).damaged], found.where)
     return task
 
 

@@ -1,7 +1,7 @@
 """The pre-trained model's own classifier."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
@@ -54,6 +54,6 @@ class HeadProbe(ClassificationProbe):
         moved._classifier = copy.deepcopy(self._classifier).to(device)
         return moved
 
-    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
-        """Logits (K, N, C) of the classifier."""
-        return torch.stack([self._classifier(features) for features in encoder.images(images)])
+    def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
+        """Logits (K, n, C) of the classifier."""
+        return (torch.stack([self._classifier(each) for each in part]) for part in encoder.parts(images))

@@ -1,6 +1,6 @@
 """Weighted nearest neighbours on the features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -12,6 +12,9 @@ from trainables.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
 from trainables.probes.similarity import similarities
+
+_BANK = 4096  # pictures that are held against all queries at a time
+_VOTES = 1024  # pictures whose votes, of every class, are counted at a time
 
 
 class KnnProbe(ClassificationProbe):
@@ -43,17 +46,45 @@ class KnnProbe(ClassificationProbe):
         """The probe with the data of a resolved source, and its ``k`` and ``temperature``."""
         return cls(name, load_task(source, backbone.preprocessing), source["k"], source["temperature"])
 
-    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
-        """Shares (K, N, C) of the votes."""
-        pairs = zip(encoder.images(images), encoder.images(self.task.train), strict=True)
-        return torch.stack([self._votes(queries, bank) for queries, bank in pairs])
+    def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
+        """Shares (K, n, C) of the votes; of the bank, some pictures' features are held at a time."""
+        queries = encoder.images(images)
+        # Nearest so far: cosines (K, N, k) and labels; fewer than k at first.
+        cosines, labels = queries[..., :0], queries[..., :0].long()
+        for bank, theirs in self._banks(encoder):
+            found = [self._nearer(*each, theirs) for each in zip(queries, bank, cosines, labels, strict=True)]
+            cosines, labels = (torch.stack(part) for part in zip(*found, strict=True))
+        return map(self._votes, cosines.split(_VOTES, dim=1), labels.split(_VOTES, dim=1))
 
-    def _votes(self, queries: Tensor, bank: Tensor) -> Tensor:
-        return torch.cat([self._count(cosines) for cosines in similarities(queries, bank)])
+    def _banks(self, encoder: Encoder) -> Iterator[tuple[Tensor, Tensor]]:
+        """Features (K, b, D) of the train split and their labels (b,), as many at a time as are worth it."""
+        labels, held = self.task.train.labels, []
+        for part in encoder.parts(self.task.train):
+            held.append(part)
+            count = sum(each.shape[1] for each in held)
+            if count >= _BANK:
+                yield torch.cat(held, dim=1), labels[:count]
+                labels, held = labels[count:], []
+        if held:
+            yield torch.cat(held, dim=1), labels
 
-    def _count(self, cosines: Tensor) -> Tensor:
-        nearest = cosines.topk(self._k)
+    def _nearer(
+        self, queries: Tensor, bank: Tensor, cosines: Tensor, labels: Tensor, theirs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Cosines and labels (N, k) of the nearest of those known and those of a bank (b, D)."""
+        found, start = [], 0
+        for new in similarities(queries, bank):
+            some = slice(start, start + len(new))
+            start += len(new)
+            every = torch.cat([cosines[some], new], dim=1)
+            nearest = every.topk(min(self._k, every.shape[1]))
+            own = torch.cat([labels[some], theirs.expand(len(new), -1)], dim=1)
+            found.append((nearest.values, own.gather(1, nearest.indices)))
+        values, nearer = zip(*found, strict=True)
+        return torch.cat(values), torch.cat(nearer)
+
+    def _votes(self, cosines: Tensor, labels: Tensor) -> Tensor:
         # The weights as shares of their sum, which no temperature makes overflow.
-        weights = (nearest.values / self._temperature).softmax(dim=1)
-        votes = weights.new_zeros(len(weights), len(self.task.classes))
-        return votes.scatter_add_(1, self.task.train.labels[nearest.indices], weights)
+        weights = (cosines / self._temperature).softmax(dim=-1)
+        votes = weights.new_zeros(*weights.shape[:2], len(self.task.classes))
+        return votes.scatter_add_(2, labels, weights)

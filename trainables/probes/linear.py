@@ -1,6 +1,6 @@
 """A linear classifier that is fitted anew on the features."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -27,16 +27,20 @@ class LinearProbe(ClassificationProbe):
         """The probe with the data of a resolved source."""
         return cls(name, load_task(source, backbone.preprocessing))
 
-    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
-        """Logits (K, N, C), each model's by its own fit."""
-        pairs = zip(encoder.images(images), encoder.images(self.task.train), strict=True)
-        return torch.stack([self._fitted(features, train) for features, train in pairs])
+    def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
+        """Logits (K, n, C), each model's by its own fit."""
+        fits = [self._fitted(train) for train in encoder.images(self.task.train)]
+        return (
+            torch.stack([fit(features) for fit, features in zip(fits, part, strict=True)])
+            for part in encoder.parts(images)
+        )
 
-    def _fitted(self, features: Tensor, train: Tensor) -> Tensor:
+    def _fitted(self, train: Tensor) -> Callable[[Tensor], Tensor]:
+        """From features (n, D) to logits (n, C), fitted to the train split's features (N, D)."""
         mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
         deviation = deviation.where(deviation > 0, 1)
-        inputs = (train - mean) / deviation
+        inputs, classes = (train - mean) / deviation, len(self.task.classes)
         if not torch.isfinite(inputs).all():
-            return features.new_full((len(features), len(self.task.classes)), torch.nan)
-        weight, bias = fit_linear(inputs, self.task.train.labels, len(self.task.classes))
-        return F.linear((features - mean) / deviation, weight, bias)
+            return lambda features: features.new_full((len(features), classes), torch.nan)
+        weight, bias = fit_linear(inputs, self.task.train.labels, classes)
+        return lambda features: F.linear((features - mean) / deviation, weight, bias)

@@ -2,7 +2,7 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from torch import Tensor
@@ -21,6 +21,16 @@ class Probe(ABC):
     """
 
     name: str
+
+    @property
+    def image_sets(self) -> Sequence[ImageSet]:
+        """The pictures of its splits."""
+        return ()
+
+    @property
+    def pictures(self) -> int:
+        """How many are encoded for an accuracy on the validation split."""
+        return 0
 
     @classmethod
     @abstractmethod
@@ -53,11 +63,21 @@ class ClassificationProbe(Probe):
         moved.task = self.task.to(device)
         return moved
 
+    @property
+    def image_sets(self) -> Sequence[ImageSet]:
+        """The pictures of its splits, some of which may be empty."""
+        return self.task.train, self.task.val, self.task.test
+
+    @property
+    def pictures(self) -> int:
+        """Those of the validation split, and of the train split where the probe learns from it."""
+        return len(self.task.val) + len(self.task.train)
+
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
         """Accuracy of each of the encoder's models in percent."""
         images = self.task.val if split == "val" else self.task.test
         return accuracy(self.logits(encoder, images), images)
 
     @abstractmethod
-    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
-        """Logits (K, N, C) of N images; not finite wherever the features are not."""
+    def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
+        """Logits (K, n, C) of some images after the other; not finite wherever the features are not."""

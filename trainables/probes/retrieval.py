@@ -58,6 +58,11 @@ class RetrievalProbe(Probe):
         pairs = load_pairs(source, backbone.preprocessing)
         return cls(name, {"val": _with_texts(pairs.val, backbone), "test": _with_texts(pairs.test, backbone)})
 
+    @property
+    def pictures(self) -> int:
+        """Those of the validation split."""
+        return len(self.splits["val"].images)
+
     def to(self, device: str) -> Self:
         """The same probe with its images and captions on a device."""
         moved = copy.copy(self)

@@ -1,6 +1,6 @@
 """Zero-shot classification: the nearest class vector."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch.nn.functional as F
@@ -41,7 +41,7 @@ class ZeroShotProbe(ClassificationProbe):
         moved._texts = self._texts.to(device)
         return moved
 
-    def logits(self, encoder: Encoder, images: ImageSet) -> Tensor:
-        """Cosines (K, N, C) of features and class vectors."""
+    def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
+        """Cosines (K, n, C) of features and class vectors."""
         vectors = class_vectors(encoder.texts(self._texts), len(self.task.templates))
-        return F.normalize(encoder.images(images), dim=-1) @ vectors.mT
+        return (F.normalize(part, dim=-1) @ vectors.mT for part in encoder.parts(images))

@@ -42,14 +42,14 @@ def test_a_sampler_that_learns_is_left_rounds_to_learn_from(
     problem: Problem, monkeypatch: pytest.MonkeyPatch, sampler: str, trials: int, at_once: int, largest: int
 ) -> None:
     """Where every larger pack is faster a trial, the largest that is left is taken."""
-    monkeypatch.setattr(packs, "_seconds_a_step", lambda problem, space, size: 1.0)
+    monkeypatch.setattr(packs, "_seconds_an_epoch", lambda problem, space, size: 1.0)
     asked = space(f"search.sampler={sampler}", f"search.trials={trials}")
     assert choose_pack(problem, asked, at_once) == largest
 
 
 def test_a_larger_pack_must_be_faster(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {1: 1.0, 2: 1.6, 4: 3.1, 8: 1.0}  # A trial costs 1, 0.8, 0.775, ...
-    monkeypatch.setattr(packs, "_seconds_a_step", lambda problem, space, size: seconds[size])
+    monkeypatch.setattr(packs, "_seconds_an_epoch", lambda problem, space, size: seconds[size])
     assert choose_pack(problem, space("search.sampler=random"), at_once=1) == 2
 
 
@@ -62,7 +62,7 @@ def test_a_pack_that_does_not_fit_the_memory_is_too_large(
         torch.empty((1 if size < 4 else 2**50,), dtype=torch.uint8)
         return 1.0
 
-    monkeypatch.setattr(packs, "_seconds_a_step", greedy)
+    monkeypatch.setattr(packs, "_seconds_an_epoch", greedy)
     assert choose_pack(problem, space("search.sampler=random"), at_once=1) == 2
 
 
@@ -70,7 +70,7 @@ def test_what_goes_wrong_otherwise_is_told(problem: Problem, monkeypatch: pytest
     def broken(problem: Problem, space: Space, size: int) -> float:
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(packs, "_seconds_a_step", broken)
+    monkeypatch.setattr(packs, "_seconds_an_epoch", broken)
     with pytest.raises(RuntimeError, match="shapes differ"):
         choose_pack(problem, space(), at_once=1)
 
@@ -88,7 +88,7 @@ def pages_over_a_choice(problem: Problem, space: Space) -> list[int]:
         had.append(pages())
         return 1.0
 
-    packs._seconds_a_step = step
+    packs._seconds_an_epoch = step
     return_freed_memory()
     before = pages()
     choose_pack(problem, space, at_once=2)

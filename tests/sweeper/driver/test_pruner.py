@@ -26,6 +26,7 @@ GRID = (
 
 def test_rungs_are_the_powers_of_two() -> None:
     assert [epoch for epoch in range(20) if is_rung(epoch)] == [1, 2, 4, 8, 16]
+    assert [epoch for epoch in range(30) if is_rung(epoch, 3)] == [3, 6, 12, 24]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,16 @@ def epoch_of(epoch: int, accuracy: float, forgetting: float, active: int = 2) ->
 def report(key: str, *epochs: dict[str, float], state: str = "running", **extra: Any) -> dict[str, Any]:
     told = {"key": key, "state": state, "reason": None, "metrics": epochs[-1], "epochs": list(epochs)}
     return told | {"active": BLOCKS[:2], **extra}
+
+
+def test_epochs_without_a_validation_are_not_judged(tmp_path: Path) -> None:
+    study = create(space("training.validate_every=2"), tmp_path / "a")
+    key = study.next_trial().key
+    trained: dict[str, float] = {"epoch": 1, "loss": 0.5}
+    told = report(key, trained, metrics={})
+    assert judged(study, [told]) == [told]
+    (second,) = judged(study, [report(key, trained, epoch_of(2, 50.0, 1.0))])
+    assert second["rungs"] == {2: (50.0, 1.0)}
 
 
 def hear(study: SweepStudy, *reports: dict[str, Any]) -> bool:

@@ -61,6 +61,17 @@ def test_counts(whole: SweepRecord, under_way: SweepRecord) -> None:
     assert words.counts(under_way) == "0 of 32 trials done, 0 feasible, 0 failed, 1 running"
 
 
+def test_damaged_pictures_are_counted_and_named(whole: SweepRecord) -> None:
+    told = [f"path: /data/cat/{n}.jpg cannot be read as a picture: cut off; replace it" for n in range(30)]
+    assert words.damaged(replace(whole, damaged=(told[7],))) == "1 damaged picture: /data/cat/7.jpg"
+    many = words.damaged(replace(whole, damaged=tuple(told)))
+    assert many.startswith("30 damaged pictures: /data/cat/0.jpg, /data/cat/1.jpg, ") and many.endswith(
+        ", ..."
+    )
+    assert "/data/cat/7.jpg" in page(replace(whole, damaged=(told[7],)))
+    assert "left out" not in page(whole)
+
+
 def test_no_front_names_the_nearest_counts(none_feasible: SweepRecord, under_way: SweepRecord) -> None:
     said = words.no_front(none_feasible)
     assert said.startswith("No trial met the budget of at most 2 of 32 blocks (6.25 %).")

@@ -85,14 +85,14 @@ def test_class_embeddings_are_open_clips_zero_shot_classifier(
 ) -> None:
     expected = build_zero_shot_classifier(clip, tokenizer, CLASSES, TEMPLATES).T
     texts = backbone.texts(class_sentences(CLASSES, TEMPLATES))
-    embeddings = class_vectors(texts.vectors[None], len(TEMPLATES))[0]
+    embeddings = class_vectors(backbone.vectors(texts)[None], len(TEMPLATES))[0]
     torch.testing.assert_close(embeddings, expected, rtol=1e-5, atol=1e-6)
     assert not embeddings.requires_grad
 
 
 def test_the_model_that_ships_opens() -> None:
     backbone = open_clip_backbone("tiny-clip", "bundled")
-    assert backbone.texts(["a letter"]).vectors.shape == (1, backbone.feature_size)
+    assert backbone.vectors(backbone.texts(["a letter"])).shape == (1, backbone.feature_size)
 
 
 UNKNOWN = "open_clip has no architecture"

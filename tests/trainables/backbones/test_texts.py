@@ -1,10 +1,14 @@
+import pickle
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from open_clip import CLIP, build_zero_shot_classifier
 from open_clip.tokenizer import SimpleTokenizer
+from torch import Tensor
 
-from trainables.backbones import Texts, class_sentences, class_vectors
+from trainables.backbones import ClipBackbone, Texts, class_sentences, class_vectors
 
 CLASSES = ("letter", "digit", "circle")
 TEMPLATES = ("a red {}", "a {} on a blue background")
@@ -36,6 +40,53 @@ def test_class_vectors_pass_gradients_to_the_text_tower() -> None:
     assert embeddings.grad is not None and embeddings.grad.abs().amax(dim=-1).gt(0).any(dim=1).all()
 
 
-def test_texts_move_as_one() -> None:
-    texts = Texts(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 4)).to("meta")
-    assert texts.tokens.is_meta and texts.vectors.is_meta
+def test_each_device_computes_its_own_vectors() -> None:
+    texts = Texts(torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 4))
+    assert texts.to("cpu").vectors is texts.vectors
+    assert texts.to("meta").tokens.is_meta and texts.to("meta").vectors is None
+
+
+def test_vectors_of_many_sentences_are_kept_by_model_and_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backbone: ClipBackbone
+) -> None:
+    """Another process, which has another object of the same content, does not compute them again."""
+    monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("trainables.backbones.texts._WORTH_KEEPING", 3)
+    computed: list[int] = []
+    plain = ClipBackbone.encode_text
+
+    def counted(self: ClipBackbone, tokens: Tensor) -> Tensor:
+        computed.append(len(tokens))
+        return plain(self, tokens)
+
+    monkeypatch.setattr(ClipBackbone, "encode_text", counted)
+    sentences = ["a", "letter a", "one"]
+    texts = backbone.texts(sentences)
+    first = backbone.vectors(texts)
+    assert computed == [3] and backbone.vectors(texts) is first and not first.is_inference()
+    again = pickle.loads(pickle.dumps(backbone))
+    with torch.inference_mode():
+        assert torch.equal(again.vectors(again.texts(sentences)), first)
+    assert computed == [3]
+    backbone.vectors(backbone.texts(["a", "letter b", "one"]))
+    with torch.no_grad():
+        again.clip.token_embedding.weight.mul_(2)
+    changed = again.vectors(again.texts(sentences))
+    assert computed == [3, 3, 3] and not torch.equal(changed, first)
+    # What is few is not worth a file.
+    backbone.vectors(backbone.texts(sentences[:2]))
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 3
+
+
+def test_a_folder_that_cannot_be_written_costs_time_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    backbone: ClipBackbone,
+) -> None:
+    (tmp_path / "cache").write_text("a file in its place")
+    monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "cache"))
+    expected = backbone.vectors(backbone.texts(["a", "b"]))
+    monkeypatch.setattr("trainables.backbones.texts._WORTH_KEEPING", 2)
+    assert torch.equal(backbone.vectors(backbone.texts(["a", "b"])), expected)
+    assert capsys.readouterr().err.count("\n") == 1

@@ -49,7 +49,7 @@ def read_lazily(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Any]]
     def read(source: Mapping[str, Any]) -> ImageSet:
         small = TimmPreprocessing(16)
         in_memory = load_task(source, small, ("test",)).test
-        monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
+        monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 1000)
         lazy = load_task(source, small, ("test",)).test
         again: ImageSet = pickle.loads(pickle.dumps(lazy))
         assert not isinstance(again.pixels, Tensor) and isinstance(in_memory.pixels, Tensor)

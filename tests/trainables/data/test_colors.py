@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from trainables.data import TimmPreprocessing
 from trainables.data.pictures import FilePictures, Listed, file_pictures, upright, warn_of_odd
+from trainables.data.reading import read_pictures
 from trainables.errors import ProblemError
 
 GREY = np.linspace(0, 65535, 24 * 20).astype(np.uint16).reshape(20, 24)
@@ -39,7 +40,7 @@ def test_values_of_fewer_bits_are_scaled_as_sixteen_and_told_once_for_a_set(
         Image.fromarray(values).save(tmp_path / f"{number}.png")
     odd: list[tuple[str, str]] = []
     pictures = FilePictures(str(tmp_path), ("0.png", "1.png", "2.png"))
-    images = Listed(pictures, np.arange(3)).read(TimmPreprocessing(20, crop_pct=1.0), odd)
+    images = read_pictures(Listed(pictures, np.arange(3)), TimmPreprocessing(20, crop_pct=1.0), odd=odd)
     warn_of_odd(odd, str(tmp_path))
     assert images.pixels[:].max() == round(largest / 257)
     told = capsys.readouterr().err
@@ -157,9 +158,10 @@ def test_ink_in_the_alpha_channel_is_told_once_for_a_set(
     for number, file in enumerate(files):
         drawn(alpha=number > 3).save(file)
     if not whole:
-        monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 0)
+        monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 0)
     odd: list[tuple[str, str]] = []
-    Listed(file_pictures(tmp_path, files), np.zeros(6, dtype=np.int64)).read(TimmPreprocessing(8), odd)
+    listed = Listed(file_pictures(tmp_path, files), np.zeros(6, dtype=np.int64))
+    read_pictures(listed, TimmPreprocessing(8), odd=odd)
     for _ in range(2):
         warn_of_odd(odd, str(tmp_path))
     (message,) = capsys.readouterr().err.splitlines()
@@ -176,5 +178,5 @@ def test_transparency_around_what_is_drawn_is_no_reason_to_warn(tmp_path: Path) 
     Image.new("RGBA", (8, 8), (0, 0, 0, 255)).save(tmp_path / "b.png")  # black all over, and opaque
     odd: list[tuple[str, str]] = []
     pictures = FilePictures(str(tmp_path), ("a.png", "b.png"))
-    Listed(pictures, np.arange(2)).read(TimmPreprocessing(8), odd)
+    read_pictures(Listed(pictures, np.arange(2)), TimmPreprocessing(8), odd=odd)
     assert odd == []

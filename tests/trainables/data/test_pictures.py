@@ -10,7 +10,9 @@ from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import v2
 
 from trainables.data import ImageSet, TimmPreprocessing
+from trainables.data.loader import in_order
 from trainables.data.pictures import FilePictures, LazyPixels, Listed, file_pictures
+from trainables.data.reading import KeptPixels, read_pictures
 from trainables.errors import ProblemError
 
 SMALL = TimmPreprocessing(16, crop_pct=0.8)
@@ -37,10 +39,10 @@ def test_a_set_in_memory_and_one_that_is_not_are_the_same(
     pictures: FilePictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed = Listed(pictures, np.arange(7) % 3)
-    in_memory = listed.read(SMALL)
-    monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 7 * 3 * 16 * 16 - 1)
-    lazy = listed.read(SMALL)
-    assert isinstance(in_memory.pixels, torch.Tensor) and isinstance(lazy.pixels, LazyPixels)
+    in_memory = read_pictures(listed, SMALL)
+    monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 7 * 3 * 16 * 16 - 1)
+    lazy = read_pictures(listed, SMALL)
+    assert isinstance(in_memory.pixels, torch.Tensor) and isinstance(lazy.pixels, KeptPixels)
     assert torch.equal(lazy.pixels[torch.arange(7)], in_memory.pixels)
     assert lazy.labels.dtype == torch.int64 and torch.equal(lazy.labels, in_memory.labels)
     for some in (1, 3, 7, 50):
@@ -77,7 +79,8 @@ def test_a_damaged_picture_is_named(pictures: FilePictures, content: bytes | Non
     assert str(told.value).count(str(file)) == 1 and "\n" not in str(told.value)
 
 
-def test_on_a_device_rows_are_given_there(pictures: FilePictures) -> None:
+def test_on_a_device_labels_are_there_and_pictures_come_batch_by_batch(pictures: FilePictures) -> None:
     images = ImageSet(LazyPixels(pictures, SMALL), torch.zeros(7, dtype=torch.int64)).to("meta")
-    assert images.pixels[torch.tensor([1])].device.type == "meta"
     assert images.labels.device.type == "meta"
+    assert images.pixels[torch.tensor([1])].device.type == "cpu"
+    assert [(len(batch), batch.device.type) for batch in in_order(images, 4, 0)] == [(4, "meta"), (3, "meta")]

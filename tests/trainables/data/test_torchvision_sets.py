@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import datasets
 
 from trainables.data import ImageSet, TimmPreprocessing, load_task
-from trainables.data.pictures import LazyPixels
+from trainables.data.reading import KeptPixels
 from trainables.errors import MissingError, ProblemError
 
 MakeSource = Callable[..., dict[str, Any]]
@@ -62,12 +62,12 @@ def test_a_large_set_is_enlarged_when_it_is_asked_for(
 ) -> None:
     source = make_source("torchvision", dataset="MNIST", path=mnist, limit=9, shift="contrast")
     in_memory = load_task(source, TimmPreprocessing(56)).train
-    monkeypatch.setattr("trainables.data.pictures.LARGEST_IN_MEMORY", 1000)
+    monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 1000)
     lazy = load_task(source, TimmPreprocessing(56)).train
     assert isinstance(in_memory.pixels, torch.Tensor) and not isinstance(lazy.pixels, torch.Tensor)
     assert torch.equal(torch.cat(list(lazy.batches(4))), in_memory.pixels)
     plain = load_task(source | {"shift": None}, SMALL, ("test",)).test
-    assert isinstance(plain.pixels, LazyPixels) and len(plain) == 9
+    assert isinstance(plain.pixels, KeptPixels) and len(plain) == 9
 
 
 def test_a_set_without_splits_is_split_by_shares(

@@ -119,7 +119,10 @@ class UnreadablePixels:
     def __getitem__(self, rows: Tensor) -> Tensor:
         raise OSError("there are no pictures")
 
-    def to(self, device: str) -> "UnreadablePixels":
+    def picture(self, row: int) -> Tensor:
+        raise OSError("there are no pictures")
+
+    def here(self) -> "UnreadablePixels":
         return self
 
 

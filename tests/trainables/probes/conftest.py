@@ -1,6 +1,6 @@
 """Models that are a matrix each, and random pictures for them; pre-trained models as they are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import timm
@@ -25,12 +25,17 @@ class Matrices:
         self._pictures = pictures
         self._sentences = torch.eye(SIZE) if sentences is None else sentences
 
+    def parts(self, images: ImageSet) -> Iterator[Tensor]:
+        return ((part.flatten(1) - 127.5) @ self._pictures for part in images.batches(7))
+
     def images(self, images: ImageSet) -> Tensor:
-        assert isinstance(images.pixels, Tensor)
-        return (images.pixels.flatten(1) - 127.5) @ self._pictures
+        return torch.cat(list(self.parts(images)), dim=1)
 
     def texts(self, texts: Texts) -> Tensor:
-        return (texts.vectors @ self._sentences).expand(len(self._pictures), -1, -1)
+        vectors = texts.vectors
+        if vectors is None:  # on another device
+            vectors = torch.ones(len(texts.tokens), SIZE, device=texts.tokens.device)
+        return (vectors @ self._sentences).expand(len(self._pictures), -1, -1)
 
 
 class Untouched:
@@ -40,11 +45,15 @@ class Untouched:
         self._backbone = backbone
 
     @torch.inference_mode()
+    def parts(self, images: ImageSet) -> Iterator[Tensor]:
+        for pixels in images.batches(32):
+            yield self._backbone(pixels)[None]
+
     def images(self, images: ImageSet) -> Tensor:
-        return torch.cat([self._backbone(pixels) for pixels in images.batches(32)])[None]
+        return torch.cat(list(self.parts(images)), dim=1)
 
     def texts(self, texts: Texts) -> Tensor:
-        return texts.vectors[None]
+        return self._backbone.vectors(texts)[None]
 
 
 @pytest.fixture

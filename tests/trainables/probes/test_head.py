@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from in_parts import whole
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score
 from torch import nn
@@ -37,7 +38,7 @@ def test_the_untouched_model_answers_as_timms_own(timm_backbone: TimmBackbone, u
             logits = timm_backbone.vit((images.pixels / 255 - timm_backbone.mean) / timm_backbone.std)
         hits = logits.argmax(dim=1) == images.labels
         assert 0 < hits.sum() < 40
-        assert probe.logits(untouched(timm_backbone), images)[0].numpy() == pytest.approx(
+        assert whole(probe.logits(untouched(timm_backbone), images))[0].numpy() == pytest.approx(
             logits.numpy(), abs=1e-5
         )
         assert probe.accuracy(untouched(timm_backbone), split) == [100 * hits.double().mean().item()]
@@ -46,7 +47,7 @@ def test_the_untouched_model_answers_as_timms_own(timm_backbone: TimmBackbone, u
 def test_every_model_is_scored_by_its_own_features(make_encoder: MakeEncoder, make_task: MakeTask) -> None:
     task, classifier = make_task(), nn.Linear(12, 4, bias=False)
     encoder = make_encoder(torch.stack([torch.eye(12), -torch.eye(12)]))
-    logits = HeadProbe("shapes", task, classifier).logits(encoder, task.val)
+    logits = whole(HeadProbe("shapes", task, classifier).logits(encoder, task.val))
     expected = (task.val.pixels.flatten(1) - 127.5) @ classifier.weight.T
     assert logits[0].numpy() == pytest.approx(expected.detach().numpy(), abs=1e-3)
     assert torch.equal(logits[1], -logits[0])
@@ -56,9 +57,9 @@ def test_the_classifier_is_a_frozen_copy(make_encoder: MakeEncoder, make_task: M
     classifier = nn.Linear(12, 4)
     probe = HeadProbe("shapes", make_task(), classifier)
     encoder = make_encoder(torch.eye(12)[None])
-    before = probe.logits(encoder, make_task().val)
+    before = whole(probe.logits(encoder, make_task().val))
     nn.init.zeros_(classifier.weight)
-    assert torch.equal(probe.logits(encoder, make_task().val), before)
+    assert torch.equal(whole(probe.logits(encoder, make_task().val)), before)
     assert not before.requires_grad and classifier.weight.requires_grad
 
 

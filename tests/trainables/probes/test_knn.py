@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from in_parts import whole
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Generator, Tensor
 
@@ -14,6 +15,7 @@ from trainables.data import ImageSet, Task, load_task
 from trainables.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes import PROBES, KnnProbe
+from trainables.probes import knn as knn_module
 from trainables.probes import similarity as similarity_module
 
 MakeEncoder = Callable[..., Encoder]
@@ -40,8 +42,10 @@ def test_the_votes_are_those_of_scikit_learn(
     k: int,
     temperature: float,
 ) -> None:
-    """Three models, a bank with pictures that are in it twice, queries in several parts."""
+    """Three models, a bank with pictures that are in it twice, queries and bank in several parts."""
     monkeypatch.setattr(similarity_module, "_ENTRIES", 500)
+    monkeypatch.setattr(knn_module, "_BANK", 11)
+    monkeypatch.setattr(knn_module, "_VOTES", 9)
     task = make_task()
     task = replace(task, train=with_copies(task.train), test=task.train)
     encoder = make_encoder(matrices(3))
@@ -52,7 +56,7 @@ def test_the_votes_are_those_of_scikit_learn(
 
     for split, images in (("val", task.val), ("test", task.test)):
         bank, queries = encoder.images(task.train), encoder.images(images)
-        votes = probe.logits(encoder, images)
+        votes = whole(probe.logits(encoder, images))
         expected = []
         for member in range(3):
             oracle = KNeighborsClassifier(k, metric="cosine", algorithm="brute", weights=weights)
@@ -66,8 +70,8 @@ def test_the_votes_are_those_of_scikit_learn(
 
 def test_the_defaults_are_those_of_dino(make_encoder: MakeEncoder, make_task: MakeTask) -> None:
     task, encoder = make_task(), make_encoder(matrices(2))
-    named = KnnProbe("shapes", task, k=20, temperature=0.07).logits(encoder, task.val)
-    assert torch.equal(KnnProbe("shapes", task).logits(encoder, task.val), named)
+    named = whole(KnnProbe("shapes", task, k=20, temperature=0.07).logits(encoder, task.val))
+    assert torch.equal(whole(KnnProbe("shapes", task).logits(encoder, task.val)), named)
 
 
 def test_a_tie_goes_to_the_first_class(make_encoder: MakeEncoder, make_task: MakeTask) -> None:
