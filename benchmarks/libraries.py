@@ -97,7 +97,7 @@ def whole_of(probe: RetrievalProbe) -> RetrievalProbe:
     pixels = [part.images.pixels[torch.arange(len(part.images))] for part in parts]
     both = Captioned(
         ImageSet(torch.cat(pixels), torch.cat([part.images.labels for part in parts])),
-        Texts(torch.cat([p.texts.tokens for p in parts]), torch.cat([p.texts.vectors for p in parts])),
+        Texts(torch.cat([p.texts.tokens for p in parts])),
         torch.cat([parts[0].owners, parts[1].owners + len(pixels[0])]),
     )
     return RetrievalProbe(probe.name, {"val": both, "test": both})
