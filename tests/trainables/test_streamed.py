@@ -1,5 +1,8 @@
 """A trial's numbers depend on no process that reads pictures, no file that keeps them, and no pack."""
 
+import gc
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from search_spaces import Source
-from trainables import Problem, Training
+from search_spaces.training import Resources
+from trainables import Problem, Training, measure_reference
 from trainables.data import Task, load_task, reading
+from trainables.fine_tune import FineTune
 from trainables.prefix import Prefix
 from trainables.probes import KnnProbe
 
@@ -102,3 +107,35 @@ def test_a_member_of_a_pack_sees_what_it_sees_alone(
         pixels, labels = batch.pixels.unflatten(0, batch.rows.shape), batch.labels
         for k, each in enumerate(own):
             assert torch.equal(pixels[k], each.pixels) and torch.equal(labels[k], each.labels[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_picture_that_vanishes_is_one_line_on_the_trial(
+    problem: Problem,
+    pets: Path,
+    make_space: MakeSpace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+) -> None:
+    monkeypatch.setattr(reading, "LARGEST_IN_MEMORY", 0)
+    monkeypatch.setattr(reading, "_OPEN", {})
+    monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SWEEPER_CACHE_GIB", "0")
+    shutil.copytree(pets, tmp_path / "pets")
+    space = make_space("lora", head="fresh", epochs=3, crop=0.5)
+    space["resources"] = Resources(workers=workers).dump()
+    there = opened(problem, tmp_path / "pets", 0)
+    trial = FineTune.__new__(FineTune)
+    member = {"key": "a", "space": json.dumps(space), "folder": str(tmp_path / "trial")}
+    trial.setup({"members": [member]}, there, measure_reference(there, space))
+    assert trial.step()["members"][0]["state"] == "running"
+    shutil.rmtree(tmp_path / "pets" / "eel")
+    (report,) = trial.step()["members"]
+    assert report["state"] == "failed" and "\n" not in report["reason"]
+    assert report["reason"].startswith(f"ProblemError: path: {tmp_path}/pets/eel/")
+    assert report["reason"].endswith(
+        ".png cannot be read as a picture: [Errno 2] No such file or directory; "
+        "replace it, or move it elsewhere"
+    )
+    gc.unfreeze()
