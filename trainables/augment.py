@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
 from trainables.data import Pixels
+from trainables.data.images import in_one
 
 _TENSORS_TAKE = ("bilinear", "bicubic")
 _OPERATIONS = 2  # of RandAugment on a picture, as in its paper
@@ -74,7 +75,7 @@ class Augmented:
     def __getitem__(self, drawn: tuple[Tensor, Tensor]) -> Tensor:
         """Pictures (n, 3, S, S), uint8, of rows (n,), each changed by its own seed (n,)."""
         rows, seeds = drawn
-        return torch.stack(
+        return in_one(
             [self._changed(row, seed) for row, seed in zip(rows.tolist(), seeds.tolist(), strict=True)]
         )
 

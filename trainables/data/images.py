@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 
 class Pixels(Protocol):
@@ -76,6 +77,12 @@ class ImageSet:
         """
         there = torch.tensor(places, device=self.labels.device)
         return replace(self, labels=there[self.labels], answers=there.sort().values)
+
+
+def in_one(pictures: list[Tensor]) -> Tensor:
+    """Pictures (3, S, S) as (n, 3, S, S); a process that reads ahead puts them where the other sees them."""
+    batch: Tensor = default_collate(pictures)
+    return batch
 
 
 def no_images(size: int) -> ImageSet:

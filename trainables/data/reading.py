@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.data import store
 from trainables.data.colors import ODD
-from trainables.data.images import ImageSet
+from trainables.data.images import ImageSet, in_one
 from trainables.data.loader import read_ahead
 from trainables.data.pictures import LazyPixels, Listed
 from trainables.data.preprocessing import Preprocessing, Whole
@@ -110,11 +110,9 @@ class KeptPixels:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Pictures (n, 3, S, S), uint8, of rows (n,)."""
-        size = self.source.preprocessing.size
-        pixels = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
-        for place, row in enumerate(rows.tolist()):
-            pixels[place] = self.picture(row)
-        return pixels
+        if not len(rows):
+            return torch.empty(0, 3, *[self.source.preprocessing.size] * 2, dtype=torch.uint8)
+        return in_one([self.picture(row) for row in rows.tolist()])
 
     def picture(self, row: int) -> Tensor:
         """One picture (3, H, W), uint8; also where they differ in size."""
