@@ -324,9 +324,12 @@ def test_a_checkpoint_of_another_version_is_refused_with_a_remedy(tmp_path: Path
         checkpoint.read(tmp_path)
 
 
-def test_a_checkpoint_without_a_random_state_is_refused(tmp_path: Path) -> None:
-    metadata = {"state": '{"epoch": 1, "history": []}'}
-    assert_refused(save({"weight": torch.zeros(2)}, metadata), tmp_path)
+def test_without_its_random_state_a_training_does_not_go_on(problem: Problem, make_space: MakeSpace) -> None:
+    training = Training(problem, [make_space("lora")])
+    saved = checkpoint.capture(training, 0, [])
+    del saved.tensors["generator"]
+    with pytest.raises(ProblemError, match="it has no random state to go on from"):
+        checkpoint.restore(training, 0, saved)
 
 
 def test_no_change_of_the_header_breaks_the_reader(content: bytes, tmp_path: Path) -> None:
