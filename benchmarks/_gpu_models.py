@@ -121,6 +121,7 @@ def make_space(case: Case, mask: tuple[str, ...] | None = None) -> dict[str, Any
         "active_blocks": None,
         "ramp": 0.5,
         "mask": mask,
+        "path": None,
     }
     training = {
         "epochs": 10,
