@@ -2,10 +2,10 @@
 
 import math
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -100,8 +100,10 @@ class Training:
         self.learner.method.schedule(shares, self.schedule["epochs"])
 
     def _share(self, step: int) -> float:
-        start, end = next((start, end) for start, end in pairwise((0, *self.levels.ends)) if step <= end)
-        return learning_rate_share(step - start, end - start, self.schedule["warmup"])
+        ends = (0, *self.levels.ends)
+        level = min(bisect_left(ends, step), len(ends) - 1)
+        start = ends[level - 1]
+        return learning_rate_share(step - start, ends[level] - start, self.schedule["warmup"])
 
     def _optimizers(self) -> list[Packed]:
         trainings = [space["training"] for space in self.spaces]

@@ -1,6 +1,6 @@
 """Scaled updates: the pre-trained model at 0, the trained one at 1, and what lies between."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -87,11 +87,11 @@ def test_a_point_between_scales_the_update(
     seen: list[torch.Tensor] = []
     encode = Learner.encode
 
-    def watched(self: Learner, images: Any) -> torch.Tensor:
-        features = encode(self, images)
+    def watched(self: Learner, images: Any) -> Iterator[torch.Tensor]:
+        features = list(encode(self, images))
         if images is problem.task.val:
-            seen.append(features)
-        return features
+            seen.append(torch.cat(features, dim=1))
+        return iter(features)
 
     monkeypatch.setattr(Learner, "encode", watched)
     wise_ft_curves(training)
