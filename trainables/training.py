@@ -215,10 +215,12 @@ class Training:
         last = self.epoch + 1 == self.epochs
         asked = self.spaces[0].get("points") or {"scale": (), "lines": (), "most_blocks": 0}
         scalings = [Scaling(kind, share) for kind in ("scale", "lines") for share in asked[kind]]
-        inside = [len(active) <= asked["most_blocks"] for active in self.learner.method.active_blocks()]
         if counts:
-            self._leave_point(name, None, number, [True] * len(inside))
-        if scalings and any(inside) and (counts or last):
+            self._leave_point(name, None, number, [True] * self.learner.size)
+        if not scalings or not (counts or last):
+            return
+        inside = [len(active) <= asked["most_blocks"] for active in self.learner.method.active_blocks()]
+        if any(inside):
             update = Update(self.learner)
             for scaling in scalings:
                 with update.scaled(scaling):
