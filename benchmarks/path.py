@@ -27,7 +27,7 @@ import moocore
 import numpy as np
 
 from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_csv
-from search_spaces import Space, load_space
+from search_spaces import Space
 from sweeper.report.confidence import Interval, interval
 from sweeper.study.front import REFERENCE_POINT
 from trainables.training import Training
@@ -138,7 +138,6 @@ def measure(name: str) -> None:
     there = {(row["way"], row["rate"]) for row in rows}
     overrides = ("baselines=[]", "search={trials: 1}", f"method={{name: selective_lora, rank: {RANK}}}")
     bench = Bench.open(setting.space, setting.pack, *overrides)
-    space = load_space(setting.space, overrides)
     for rate in setting.rates:
         for way, train in WAYS.items():
             if (way, str(rate)) in there:
@@ -146,7 +145,7 @@ def measure(name: str) -> None:
             print(way, rate, flush=True)
             own = [{"training.lr": rate, "training.seed": seed} for seed in range(setting.seeds)]
             began = time.perf_counter()
-            models = list(train(bench, setting, [space.with_values(values) for values in own]))
+            models = list(train(bench, setting, [bench.space.with_values(values) for values in own]))
             seconds = (time.perf_counter() - began) / setting.seeds
             for seed, left in enumerate(models):
                 for n, model in zip(setting.counts, left, strict=True):

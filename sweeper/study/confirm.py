@@ -27,8 +27,11 @@ def pending(record: SweepRecord) -> list[tuple[int, int]]:
 
 
 def _runs(record: SweepRecord, count: int) -> list[TrialRecord]:
-    """The trials of the chosen models, each once: a path is trained again as a whole."""
-    return list({model.group: model for model in reversed(spread(record, count))}.values())[::-1]
+    """The first model of each chosen trial, in order: a path is trained again as a whole."""
+    first: dict[str, TrialRecord] = {}
+    for model in spread(record, count):
+        first.setdefault(model.group, model)
+    return list(first.values())
 
 
 def _other_seeds(record: SweepRecord, trial: TrialRecord) -> Iterator[int]:
