@@ -85,6 +85,13 @@ def in_one(pictures: list[Tensor]) -> Tensor:
     return batch
 
 
+def picked(pixels: Pixels, rows: Tensor, size: int) -> Tensor:
+    """Pictures (n, 3, S, S), uint8, of rows (n,), read one after the other; S is ``size``."""
+    if not len(rows):
+        return torch.empty(0, 3, size, size, dtype=torch.uint8)
+    return in_one([pixels.picture(row) for row in rows.tolist()])
+
+
 def no_images(size: int) -> ImageSet:
     """Give an empty set of images of ``size`` px a side."""
     return ImageSet(torch.zeros(0, 3, size, size, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from torch import Tensor
 
 from trainables.data.colors import as_rgb
-from trainables.data.images import in_one
+from trainables.data.images import picked
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError, unfetched, warn
 from trainables.written import Spelling
@@ -146,9 +145,7 @@ class LazyPixels:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Pictures (n, 3, S, S), uint8, of rows (n,). Raises ProblemError for one that cannot be read."""
-        if not len(rows):
-            return torch.empty(0, 3, *[self.preprocessing.size] * 2, dtype=torch.uint8)
-        return in_one([self.picture(row) for row in rows.tolist()])
+        return picked(self, rows, self.preprocessing.size)
 
     def picture(self, row: int) -> Tensor:
         """One picture (3, H, W), uint8; also where they differ in size."""

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from trainables.data import store
 from trainables.data.colors import ODD
-from trainables.data.images import ImageSet, in_one
+from trainables.data.images import ImageSet, picked
 from trainables.data.loader import read_ahead
 from trainables.data.pictures import LazyPixels, Listed
 from trainables.data.preprocessing import Preprocessing, Whole
@@ -110,9 +110,7 @@ class KeptPixels:
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         """Pictures (n, 3, S, S), uint8, of rows (n,)."""
-        if not len(rows):
-            return torch.empty(0, 3, *[self.source.preprocessing.size] * 2, dtype=torch.uint8)
-        return in_one([self.picture(row) for row in rows.tolist()])
+        return picked(self, rows, self.source.preprocessing.size)
 
     def picture(self, row: int) -> Tensor:
         """One picture (3, H, W), uint8; also where they differ in size."""
