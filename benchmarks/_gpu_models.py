@@ -13,18 +13,20 @@ from typing import Any
 import timm
 import torch
 import torch.multiprocessing as mp
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.backbones import KINDS, Backbone, TimmBackbone, open_backbone
+from trainables.backbones import KINDS, Backbone, TimmBackbone, forward_pass, open_backbone
 from trainables.data import ImageSet, Task
 from trainables.data.images import no_images
 from trainables.prefix import Prefix
 from trainables.problem import Problem
+from trainables.step import Step
 from trainables.training import Training
 
 CLASSES, RANK = 10, 8
 _WARM_UP = 3  # steps
-_BURST = 4  # steps between two looks at the clock
+_BURST = 8  # steps between two looks at the clock
 _PATIENCE = 60  # seconds that a process waits for the others at the start
 
 
@@ -48,16 +50,20 @@ class Way:
     """How trials share a device.
 
     Attributes:
+        count: a count decides which blocks are open, and no price: half of them, at the end.
         open_blocks: so many blocks are open from the start, the others closed for good; None for gates that
             are learned, on all blocks.
         gib: memory of the shared `Prefix`; 0 to remember nothing, None to do without.
-        compiled: whether the backbone goes through `torch.compile`.
+        recorded: whether a step is recorded as a CUDA graph, as it is on a GPU.
+        compiled: whether the loop over the layers goes through `torch.compile`.
     """
 
     processes: int = 1
     pack: int = 1
+    count: bool = False
     open_blocks: int | None = None
     gib: float | None = None
+    recorded: bool = True
     compiled: bool = False
 
 
@@ -101,7 +107,7 @@ def make_problem(case: Case) -> Problem:
     return Problem(backbone, Task(names, ("a {}",), train, nothing, nothing), None, {}, ())
 
 
-def make_space(case: Case, mask: tuple[str, ...] | None = None) -> dict[str, Any]:
+def make_space(case: Case, mask: tuple[str, ...] | None = None, count: int | None = None) -> dict[str, Any]:
     """A trial as a space file has it; all that is not named here is at the space's defaults.
 
     They are spelled out because `search_spaces` needs Optuna.
@@ -118,7 +124,7 @@ def make_space(case: Case, mask: tuple[str, ...] | None = None) -> dict[str, Any
         "penalty": "mean",
         "score_lr": 0.1,
         "free_epochs": 0,
-        "active_blocks": None,
+        "active_blocks": count,
         "ramp": 0.5,
         "mask": mask,
         "path": None,
@@ -174,38 +180,56 @@ class Running:
     Attributes:
         flops: of a step's matrix products and attention, forward and backward as they are really done.
         bytes: peak memory of the problem and this pack.
+        kernels: seconds that a step's operations take on the GPU, and how many there are; zero on a CPU.
         compile_seconds: what `torch.compile` took, with the first steps; None if it was not asked for.
     """
 
     def __init__(self, case: Case, problem: Problem, way: Way, shared: int) -> None:
         others = held(case.device) - shared
+        backbone = problem.backbone
         mask = None
         if way.open_blocks is not None:
             # One a layer: with 12 layers the first 10 stay as they are for 2 blocks, and 8 for 4.
-            mask = problem.backbone.block_names(["fc2"], ["image"])[-way.open_blocks :]
-        prefix = {} if way.gib is None else {"prefix": Prefix(problem.backbone, way.gib)}
-        self._training = Training(problem, [make_space(case, mask)] * way.pack, **prefix)
+            mask = backbone.block_names(["fc2"], ["image"])[-way.open_blocks :]
+        count = len(backbone.block_names(KINDS, ["image"])) // 2 if way.count else None
+        prefix = {} if way.gib is None else {"prefix": Prefix(backbone, way.gib)}
         self._device = case.device
-        self._time(_WARM_UP)
+        if case.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        self._training = Training(problem, [make_space(case, mask, count)] * way.pack, **prefix)
+        # Of a recorded step the counter would see nothing; in the first one, a prefix remembers.
+        recorded, self._training._step = (
+            self._training._step,
+            Step(self._training.learner, self._training.optimizers),
+        )
+        self._training.run_batches(1)
         with FlopCounterMode(display=False) as counter:
             self._training.run_batches(1)
         self.flops = counter.get_total_flops()
-        self.compile_seconds = self._compile() if way.compiled else None
-        if case.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        self._time(_WARM_UP)
+        if way.recorded:
+            self._training._step = recorded
+        self._loop = torch.compile(forward_pass.run_layers) if way.compiled else forward_pass.run_layers
+        taken = self._time(_WARM_UP)
+        self.compile_seconds = taken if way.compiled else None
         self.bytes = peak(case.device) - others
-
-    def _compile(self) -> float:
-        self._training.learner.method.backbone.compile()
-        return self._time(_WARM_UP)
+        self.kernels = self._kernels()
 
     def _time(self, steps: int) -> float:
         synchronize(self._device)
         start = time.perf_counter()
+        plain, forward_pass.run_layers = forward_pass.run_layers, self._loop
         self._training.run_batches(steps)
+        forward_pass.run_layers = plain
         synchronize(self._device)
         return time.perf_counter() - start
+
+    def _kernels(self) -> tuple[float, float]:
+        if self._device != "cuda":
+            return 0.0, 0.0
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            self._time(_BURST)
+        own = [event for event in profiled.events() if event.device_type.name == "CUDA"]
+        return sum(event.self_device_time_total for event in own) / 1e6 / _BURST, len(own) / _BURST
 
     def run(self, seconds: float) -> list[Span]:
         """Trains for so long, and to the end of the steps that are under way then."""

@@ -23,9 +23,19 @@ COLUMNS = (
     "memory, GiB",
     "of the matrix peak",
     "times one trial",
+    "step, ms",
+    "over its kernels",
+    "operations",
 )
 Row = dict[str, Any]
-_COLORS = {"packs": "C0", "processes": "C7", "compiled": "C2", "2 blocks": "C1", "4 blocks": "C4"}
+_COLORS = {
+    "packs": "C0",
+    "processes": "C7",
+    "compiled": "C2",
+    "2 blocks": "C1",
+    "operation": "C3",
+    "blocks counted": "C5",
+}
 
 
 def title(way: Way) -> str:
@@ -37,32 +47,30 @@ def title(way: Way) -> str:
         parts.append(f"{way.open_blocks} blocks open")
     if way.gib is not None:
         parts.append("prefix remembered" if way.gib else "prefix shared")
+    parts += ["blocks counted"] * way.count + ["operation by operation"] * (not way.recorded)
     return ", ".join(parts + ["compiled"] * way.compiled)
 
 
-def images_a_second(row: Row, batch: int) -> list[float]:
+def images_a_second(rounds: Sequence[Any], pack: int, batch: int) -> list[float]:
     """Of each round; an image counts once for every trial that trains on it."""
-    per_step = row["pack"] * batch
-    return [sum(per_step * s["steps"] / s["seconds"] for s in spans) for spans in row["rounds"]]
+    return [sum(pack * batch * s["steps"] / s["seconds"] for s in spans) for spans in rounds]
 
 
-def summarised(rows: Sequence[Row], batch: int, peak_flops: float) -> list[Row]:
-    """The rows with their figures: [median, least, most] over the rounds."""
-    alone = images_a_second(rows[0], batch)
-    told = []
-    for row in rows:
-        rates = images_a_second(row, batch)
-        figures: Row = {}
-        if "error" not in row:
-            flops = row["flops_per_step"] / (row["pack"] * batch)
-            figures = {
-                "images_a_second": spread(rates),
-                "trials_an_hour": statistics.median(rates) * 3600 / (TRIAL["epochs"] * TRIAL["pictures"]),
-                "of_matrix_peak": statistics.median(rates) * flops / peak_flops,
-                "times_one_trial": spread([rate / one for rate, one in zip(rates, alone, strict=True)]),
-            }
-        told.append(row | figures)
-    return told
+def summarised(row: Row, batch: int, peak_flops: float) -> Row:
+    """The row with its figures: [median, least, most] over the rounds."""
+    if "error" in row:
+        return row
+    rates = images_a_second(row["rounds"], row["pack"], batch)
+    alone = images_a_second(row["alone"], 1, batch)
+    flops = row["flops_per_step"] / (row["pack"] * batch)
+    step = statistics.median(s["seconds"] / s["steps"] for spans in row["rounds"] for s in spans)
+    return row | {
+        "images_a_second": spread(rates),
+        "trials_an_hour": statistics.median(rates) * 3600 / (TRIAL["epochs"] * TRIAL["pictures"]),
+        "of_matrix_peak": statistics.median(rates) * flops / peak_flops,
+        "times_one_trial": spread([rate / one for rate, one in zip(rates, alone, strict=True)]),
+        "step_seconds": step,
+    }
 
 
 def spread(values: Sequence[float]) -> list[float]:
@@ -90,6 +98,9 @@ def line(case: Row, row: Row) -> list[str]:
         f"{row['memory_bytes'] / 2**30:.1f}",
         f"{row['of_matrix_peak']:.1%}",
         shown(row["times_one_trial"]),
+        f"{1000 * row['step_seconds']:.2f}",
+        f"{row['step_seconds'] / row['kernels'][0]:.2f}" if row["kernels"][0] else "",
+        f"{row['kernels'][1]:,.0f}" if row["kernels"][0] else "",
     ]
 
 
@@ -100,6 +111,7 @@ def report(found: Row) -> str:
     peaks = {f"{c['device']} {c['precision']}": c["matrix_peak_flops"] for c in cases}
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     small = "A small model stands in for the others: what follows says only that the script works.\n"
+    pictures = [f"- {row['way']}: {shown(row['pictures_a_second'])}" for row in found["pictures"]]
     return "\n".join(
         [
             "# Trials on one GPU\n",
@@ -111,6 +123,7 @@ def report(found: Row) -> str:
             + ", ".join(f"{name} {flops / 1e12:.3g} TFLOP/s" for name, flops in peaks.items())
             + f". A trial: {TRIAL['epochs']} epochs of {TRIAL['pictures']:,} pictures.\n",
             *("| " + " | ".join(cells) + " |" for cells in table),
+            *(["\nPictures a second:\n", *pictures] if pictures else []),
             "\n![Throughput over trials at once](gpu.png)\n",
         ]
     )

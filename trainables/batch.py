@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from trainables.augment import Mix
@@ -36,6 +37,7 @@ class Batch:
         self.rows = rows
         self.changed = changed or mix is not None
         self.reached: Entry | None = None
+        self._reads = read is not None
         self._read = read or (lambda: images.pixels[rows.flatten()])
         self._mix = mix
 
@@ -50,6 +52,11 @@ class Batch:
         return self._mixed[0].flatten(0, 1) if self._mix else self._read()
 
     @property
+    def fetched(self) -> bool:
+        """Whether pixels were asked for that had to be read or made."""
+        return "pixels" in self.__dict__ and (self._mix is not None or self._reads)
+
+    @cached_property
     def labels(self) -> Tensor:
         """(G, B); where pictures are mixed, the shares of the classes (G, B, C)."""
         return self._mixed[1] if self._mix else self.images.labels[self.rows]
@@ -57,6 +64,31 @@ class Batch:
     def of(self, pictures: Tensor, members: Sequence[int]) -> Tensor:
         """(P * B, ...): what P members have in something of all pictures, (G * B, ...)."""
         each = pictures.unflatten(0, self.rows.shape)
-        own = each[list(members)] if len(each) > 1 else each.expand(len(members), *each.shape[1:])
+        # Chosen one by one: a list of places would be sent to the device, and waited for.
+        shared = each.expand(len(members), *each.shape[1:])
+        own = torch.stack([each[k] for k in members]) if len(each) > 1 else shared
         flat: Tensor = own.flatten(0, 1)
         return flat
+
+
+class StandingBatch(Batch):
+    """One batch after the other in the same memory, where a recorded step looks.
+
+    Args:
+        batch: the first one.
+        fetched: whether a step looks at pixels that are read or made for each batch.
+    """
+
+    def __init__(self, batch: Batch, fetched: bool) -> None:
+        super().__init__(batch.images, batch.rows.clone(), changed=batch.changed)
+        self._pixels_too = fetched
+        if fetched:
+            self.pixels = batch.pixels.clone()
+            self.labels = batch.labels.clone()
+
+    def take(self, batch: Batch) -> None:
+        """Puts another batch in the place of the one before."""
+        self.rows.copy_(batch.rows)
+        if self._pixels_too:
+            self.pixels.copy_(batch.pixels)
+            self.labels.copy_(batch.labels)

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,13 @@ _FRESH = 0.01
 
 
 class Objective(nn.Module):
-    """A loss for each of K members, and logits from their features."""
+    """A loss for each of K members, and logits from their features.
+
+    Attributes:
+        recordable: whether the loss asks the host for nothing, so that a step can be replayed.
+    """
+
+    recordable: ClassVar[bool] = True
 
     @abstractmethod
     def loss(self, features: Tensor, labels: Tensor, encode_text: EncodeText) -> Tensor:
@@ -43,6 +50,8 @@ class Flyp(Objective):
     Each image of a batch is paired with one prompt of its class, and the batch is a CLIP batch. There is no
     head: the text tower, as it is, names the classes. Source: Goyal et al., CVPR 2023 (arXiv 2212.00638).
     """
+
+    recordable = False  # the prompts are drawn by the host
 
     def __init__(self, problem: Problem, generators: Sequence[Generator]) -> None:
         super().__init__()

@@ -74,11 +74,11 @@ class Packed:
         self._runs: list[_Run] = []
 
     @torch.no_grad()
-    def step(self, factor: float, is_open: Tensor | None = None) -> None:
+    def step(self, factor: float | Tensor, is_open: Tensor | None = None) -> None:
         """One update of what has a gradient, and is of an open block or of none.
 
         Args:
-            factor: the schedule's share of the rate.
+            factor: the schedule's share of the rate, () if it is a tensor.
             is_open: (K, N), 1 where a block is open, else 0; not looked at where parameters are of no blocks.
         """
         places = [place for place, p in enumerate(self.parameters) if p.grad is not None]

@@ -21,6 +21,7 @@ from trainables.parameter_groups import make_optimizers
 from trainables.prefix import Prefix
 from trainables.problem import Problem
 from trainables.scaling import Scaling, Update
+from trainables.step import RecordedStep, Step
 
 Space = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ class Training:
         self.problem = problem
         self.generators = [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
         self.learner = Learner(problem, spaces, self.generators, prefix)
-        self.optimizers = self._optimizers()
+        self._begin_steps()
         self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
         self.epoch = 0
@@ -105,9 +106,15 @@ class Training:
         start = ends[level - 1]
         return learning_rate_share(step - start, ends[level] - start, self.schedule["warmup"])
 
-    def _optimizers(self) -> list[Packed]:
+    def _begin_steps(self) -> None:
+        """Optimisers that remember nothing yet, and a step that uses them."""
         trainings = [space["training"] for space in self.spaces]
-        return [*make_optimizers(self.learner, trainings), *self.learner.method.score_optimizers()]
+        self.optimizers: list[Packed] = [
+            *make_optimizers(self.learner, trainings),
+            *self.learner.method.score_optimizers(),
+        ]
+        on_gpu = self.problem.backbone.mean.is_cuda
+        self._step = (RecordedStep if on_gpu else Step)(self.learner, self.optimizers)
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits, if that is its turn."""
@@ -127,7 +134,7 @@ class Training:
             self.learner.fit_head()
         elif self.epoch and self.epoch % self.schedule["epochs"] == 0:
             self.learner.begin_phase()
-            self.optimizers = self._optimizers()
+            self._begin_steps()
         losses = self.run_batches(self.batches)
         self.epoch += 1
         return losses
@@ -138,10 +145,10 @@ class Training:
         self.learner.method.advance(done)
         total = torch.zeros(self.learner.size, device=self.problem.task.train.labels.device)
         for number, batch in enumerate(self._drawn(batches), start=done + 1):
-            loss = self.learner.loss(batch, self.epoch)
-            loss.sum().backward()
-            self._step(number)
-            total += loss.detach()
+            total += self._step.run(batch, self.epoch, self._share(number))
+            self.learner.method.advance(number)
+            if number in self.levels.ends:
+                self._leave_points(number)
         return total / batches
 
     def _drawn(self, batches: int) -> Iterator[Batch]:
@@ -199,14 +206,6 @@ class Training:
             return Augmented(train.whole.here(), augmentation)
         pixels = train.pixels
         return Augmented(pixels.cpu() if isinstance(pixels, Tensor) else pixels, augmentation)
-
-    def _step(self, number: int) -> None:
-        share, is_open = self._share(number), self.learner.method.open()
-        for optimizer in self.optimizers:
-            optimizer.step(share, is_open)
-        self.learner.method.advance(number)
-        if number in self.levels.ends:
-            self._leave_points(number)
 
     def _leave_points(self, number: int) -> None:
         """Keeps every member as it is, where a path has come to a count, and what scaling makes of it."""

@@ -1,7 +1,7 @@
 """Methods that put a block in the place of every candidate layer."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,8 +35,13 @@ class BlockMethod(Method):
         """Leaves out of every block the members in which it is closed for good: 0 in ``kept``, (K, N)."""
         # A copy, here: a method's own tensor may change, and a GPU is not asked again.
         self._kept = kept.cpu().clone()
+        self._course = tuple(self._kept.flatten().tolist())
         self._frozen = self._first_layers(self._kept)
         self._groups: Sequence[tuple[int, Sequence[int]]] = []
+
+    def course(self, epoch: int) -> Hashable:
+        """Which blocks are closed for good."""
+        return self._course
 
     @contextmanager
     def measured(self) -> Iterator[None]:

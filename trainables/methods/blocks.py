@@ -38,6 +38,7 @@ class Block(nn.Module):
         self.in_features: int = linear.in_features
         self.out_features: int = linear.out_features
         self.changed_features = len(range(self.out_features)[outputs])
+        self._places: dict[tuple[int, ...], Tensor] = {}
         self.arrange(range(size), range(size))
 
     def arrange(self, present: Sequence[int], kept: Collection[int]) -> None:
@@ -46,14 +47,20 @@ class Block(nn.Module):
         In the others it costs nothing.
         """
         self.present = len(present)
-        own = [k for k in present if k in kept]
-        rows = [row for row, k in enumerate(present) if k in kept]
-        # What is arranged while measuring is trained with later.
-        with torch.inference_mode(False):
-            self.members: Members | None = torch.tensor(own, device=self.weight.device) if own else None
-            self.rows = None if len(own) == len(present) else torch.tensor(rows, device=self.weight.device)
-        if own == list(range(self.size)):
+        own = tuple(k for k in present if k in kept)
+        rows = tuple(row for row, k in enumerate(present) if k in kept)
+        self.members: Members | None = self._on_device(own) if own else None
+        self.rows = None if len(own) == len(present) else self._on_device(rows)
+        if own == tuple(range(self.size)):
             self.members = slice(None)
+
+    def _on_device(self, places: tuple[int, ...]) -> Tensor:
+        """As a tensor that stays: a recorded step looks at it again."""
+        if places not in self._places:
+            # What is arranged while measuring is trained with later.
+            with torch.inference_mode(False):
+                self._places[places] = torch.tensor(places, device=self.weight.device)
+        return self._places[places]
 
     @property
     def weight(self) -> Tensor:

@@ -1,7 +1,7 @@
 """What the methods with learnable gates share: a score for every block, and its price."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -53,7 +53,7 @@ class GatedMethod(BlockMethod):
         self._paid = torch.zeros(self.size, device=device)
         self._closed_at = torch.zeros(self.size, len(self.blocks), device=device)
         self._score_lr = [settings["score_lr"] for settings in members]
-        self._free_epochs = torch.tensor([settings["free_epochs"] for settings in members])
+        self._free_epochs = torch.tensor([settings["free_epochs"] for settings in members], device=device)
         self._counts: dict[int, Fall | Path] = {}
         self._pressures: list[Pressure] = []
         self._step = 0
@@ -132,6 +132,10 @@ class GatedMethod(BlockMethod):
     def _drop(self) -> None:
         """Leaves out of every block the members in which it is closed for good."""
         self.keep(self.open().bool() | ~self.gates.frozen)
+
+    def course(self, epoch: int) -> Hashable:
+        """Which blocks are closed for good, and whose scores have a price."""
+        return super().course(epoch), tuple(settings["free_epochs"] <= epoch for settings in self.members)
 
     def penalty(self, epoch: int) -> Tensor:
         """(K,): the price of the scores, once it is asked."""

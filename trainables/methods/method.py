@@ -1,7 +1,7 @@
 """What every way of adapting a backbone offers."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, NamedTuple
 
@@ -96,6 +96,13 @@ class Method(nn.Module):
         ``epoch`` is the number of epochs done.
         """
         return next(self.backbone.parameters()).new_zeros(self.size)
+
+    def course(self, epoch: int) -> Hashable:
+        """What the host decides about a step: while it is the same, a recorded step can be replayed.
+
+        ``epoch`` is the number of epochs done.
+        """
+        return ()
 
     def levels(self, steps: int) -> Levels:
         """The runs that a training of so many steps has: by default, one.
