@@ -1,5 +1,6 @@
 """Pictures on their way to a GPU: how many a second the loader brings, and a trial takes."""
 
+import gc
 import os
 import tempfile
 import time
@@ -7,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-from benchmarks._gpu_models import MODELS, STAND_IN, Case, make_space, synchronize
+from benchmarks._gpu_models import MODELS, STAND_IN, Case, make_problem, make_space, synchronize
 from benchmarks._gpu_report import Row, spread
-from benchmarks.loader import make_pictures, opened
+from benchmarks._pictures import make_pictures, opened
 from trainables.data.images import no_images
 from trainables.data.loader import in_order
 from trainables.problem import Problem
@@ -25,10 +27,11 @@ def measure_pictures(device: str, quick: bool) -> list[Row]:
     workers = max(1, (os.cpu_count() or 1) - 2)
     with tempfile.TemporaryDirectory() as work:
         os.environ["SWEEPER_CACHE"] = f"{work}/cache"
-        folder = make_pictures(Path(work) / "large", 200 if quick else 3000, 500, 375)
+        folder = make_pictures(Path(work) / "large", 200 if quick else 1500, 500, 375)
         return [
             *_by_the_loader(folder, device, workers, quick),
             *([] if device == "cpu" else [_on_the_gpu(folder)]),
+            *([] if device == "cpu" else [_memory()]),
         ]
 
 
@@ -66,7 +69,25 @@ def _on_the_gpu(folder: Path) -> Row:
         for start in range(0, len(files), 64):
             decode_jpeg(files[start : start + 64], mode=ImageReadMode.RGB, device="cuda")
 
-    return _timed("decoded on the GPU by torchvision, not resized", decoded, len(files), "cuda")
+    try:
+        return _timed("decoded on the GPU by torchvision, not resized", decoded, len(files), "cuda")
+    except RuntimeError as error:
+        return {"way": "decoded on the GPU by torchvision", "error": str(error).partition("\n")[0]}
+
+
+def _memory() -> Row:
+    """What tensors take after each of some packs in one process."""
+    case = Case("CLIP ViT-B/32", 32, 512, "cuda", "bfloat16")
+    problem = make_problem(case)
+    taken = []
+    for _ in range(5):
+        training = Training(problem, [make_space(case)] * 8)
+        training.run_batches(4)
+        del training
+        gc.collect()
+        torch.cuda.empty_cache()
+        taken.append(f"{torch.cuda.memory_reserved() / 2**20:.0f}")
+    return {"way": "MiB that are held after each of 5 packs of 8", "error": ", ".join(taken)}
 
 
 def _timed(way: str, run: Callable[[], None], count: int, device: str) -> Row:

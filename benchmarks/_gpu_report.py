@@ -111,7 +111,10 @@ def report(found: Row) -> str:
     peaks = {f"{c['device']} {c['precision']}": c["matrix_peak_flops"] for c in cases}
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     small = "A small model stands in for the others: what follows says only that the script works.\n"
-    pictures = [f"- {row['way']}: {shown(row['pictures_a_second'])}" for row in found["pictures"]]
+    pictures = [
+        f"- {row['way']}: {row['error'] if 'error' in row else shown(row['pictures_a_second'])}"
+        for row in found["pictures"]
+    ]
     return "\n".join(
         [
             "# Trials on one GPU\n",

@@ -24,53 +24,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks._command import command
+from benchmarks._pictures import EYE, SIZE, make_pictures, opened
 from benchmarks._results import heading, machine, short, spread, written
 from benchmarks._trials import RESULTS
-from search_spaces import Source
 from search_spaces.method import Lora
 from search_spaces.training import Training as TrainingSection
 from trainables.augment import Augmentation, Augmented
 from trainables.backbones import TimmBackbone
-from trainables.data import ImageSet, Task, TimmPreprocessing, load_task, reading
+from trainables.data import ImageSet
 from trainables.data.loader import Stream, in_order, read_ahead
 from trainables.data.reading import KeptPixels
 from trainables.problem import Problem
 from trainables.training import Training
 
 LIBRARIES = ("torch", "torchvision", "pillow", "timm")
-SIZE, BATCH, CROP, STEPS = 224, 32, 0.3, 8
-EYE = TimmPreprocessing(SIZE, crop_pct=0.9)
+BATCH, CROP, STEPS = 32, 0.3, 8
 Way = Callable[[], Iterator[Tensor]]
-
-
-def make_pictures(folder: Path, count: int, width: int, height: int) -> Path:
-    """JPEGs in two classes: smooth noise, which compresses as photographs do."""
-    rng = np.random.default_rng(0)
-    for number in range(count):
-        file = folder / "ab"[number % 2] / f"{number:05d}.jpg"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8))
-        coarse.resize((width, height), Image.Resampling.BICUBIC).save(file, quality=90)
-    return folder
-
-
-def opened(folder: Path, gib: float, size: int = SIZE) -> Task:
-    """The pictures as a sweep opens them, never in memory; all to learn from but a few."""
-    os.environ["SWEEPER_CACHE_GIB"] = str(gib)
-    reading._OPEN.clear()
-    reading.LARGEST_IN_MEMORY = 0
-    source = Source(source="folder", path=str(folder), split=(0.96, 0.02, 0.02)).dump()
-    return load_task(source, replace(EYE, size=size)).to("cpu")
 
 
 def bare(folder: Path, rows: list[int], transform: Any, workers: int) -> Iterator[Tensor]:

@@ -64,9 +64,11 @@ class Batch:
     def of(self, pictures: Tensor, members: Sequence[int]) -> Tensor:
         """(P * B, ...): what P members have in something of all pictures, (G * B, ...)."""
         each = pictures.unflatten(0, self.rows.shape)
-        # Chosen one by one: a list of places would be sent to the device, and waited for.
-        shared = each.expand(len(members), *each.shape[1:])
-        own = torch.stack([each[k] for k in members]) if len(each) > 1 else shared
+        if len(each) > 1:
+            # Chosen one by one: a list of places would be sent to the device, and waited for.
+            own = torch.stack([each[k] for k in members])
+        else:
+            own = each.expand(len(members), *each.shape[1:])
         flat: Tensor = own.flatten(0, 1)
         return flat
 

@@ -72,30 +72,36 @@ class Gates(nn.Module):
         return torch.where(self.frozen, self.scores.detach(), self.scores)
 
     @torch.no_grad()
-    def cut(self, member: int, count: int) -> Tensor:
-        """Lowers all scores of a member by one amount, such that its ``count`` highest stay open.
+    def cut(self, counts: Tensor) -> Tensor:
+        """Lowers all scores of a member by one amount, such that its highest ones stay open.
 
         The amount puts the threshold midway between the last score that stays open and the first that
         closes; it is negative where blocks have to open, and zero where so many are open already. Of equal
-        scores the earlier block stays open. What is closed and frozen stays so, and ``count`` is at most as
+        scores the earlier block stays open. What is closed and frozen stays so, and a count is at most as
         many as there are beside it. A GPU is not waited for.
 
+        Args:
+            counts: (K,), how many stay open; -1 leaves a member as it is.
+
         Returns:
-            The amount, (): what a price would have taken from each score.
+            The amounts, (K,): what a price would have taken from each score.
         """
-        threshold, scores = self.threshold[member, 0], self.scores[member]
-        gone = self.frozen[member] & (scores < threshold)
-        ranked, order = scores.masked_fill(gone, -torch.inf).sort(descending=True, stable=True)
-        last, next_ = ranked[max(0, count - 1)], ranked[min(count, len(ranked) - 1)]
+        counts, threshold, scores = counts[:, None], self.threshold, self.scores
+        gone = self.frozen & (scores < threshold)
+        ranked, order = scores.masked_fill(gone, -torch.inf).sort(dim=1, descending=True, stable=True)
+        last, next_ = (
+            ranked.gather(1, place.clamp(0, scores.shape[1] - 1)) for place in (counts - 1, counts)
+        )
         edge = torch.where(next_.isinf(), last, (last + next_) / 2)
-        settled = (scores >= threshold).sum() == count
-        amount = torch.where(settled, 0.0, edge - threshold)
-        lowered = ranked - amount
+        settled = (counts < 0) | ((scores >= threshold).sum(dim=1, keepdim=True) == counts)
+        amounts = torch.where(settled, 0.0, edge - threshold)
+        lowered = ranked - amounts
         # Equal scores, and rounding, would leave some on the wrong side.
-        stay, close = lowered[:count].clamp_min(threshold), lowered[count:].clamp_max(_below(threshold))
-        cut = torch.empty_like(scores).scatter(0, order, torch.cat([stay, close]))
-        self.scores[member] = torch.where(gone, scores, cut)
-        return amount
+        stays = torch.arange(scores.shape[1], device=scores.device) < counts
+        stay, close = lowered.maximum(threshold), lowered.minimum(_below(threshold))
+        cut = torch.empty_like(scores).scatter(1, order, torch.where(stays, stay, close))
+        scores.copy_(torch.where(gone | (counts < 0), scores, cut))
+        return amounts[:, 0]
 
     @torch.no_grad()
     def fix(self, member: int, is_open: Tensor) -> None:

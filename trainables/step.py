@@ -35,10 +35,14 @@ class Step:
         """
         loss = self._learner.loss(batch, epoch)
         loss.sum().backward()
+        self.update(share)
+        return loss.detach()
+
+    def update(self, share: float | Tensor) -> None:
+        """Moves all that is trained by its gradient."""
         is_open = self._learner.method.open()
         for optimizer in self._optimizers:
             optimizer.step(share, is_open)
-        return loss.detach()
 
 
 class RecordedStep(Step):

@@ -77,7 +77,7 @@ def make_gates(scores: list[float]) -> Gates:
 )
 def test_a_cut_leaves_exactly_the_highest_open(scores: list[float], count: int) -> None:
     gates = make_gates(scores)
-    gates.cut(0, count)
+    gates.cut(torch.tensor([count]))
     highest = sorted(range(5), key=lambda place: (-scores[place], place))[:count]
     already = sum(torch.tensor(scores) >= torch.tensor(0.1)) == count
     assert gates().sum() == count
@@ -87,7 +87,7 @@ def test_a_cut_leaves_exactly_the_highest_open(scores: list[float], count: int) 
 
 def test_a_cut_takes_the_same_from_every_score() -> None:
     gates = make_gates([0.5, -0.2, 0.3, 0.11, 0.0])
-    amount = gates.cut(0, 2)
+    amount = gates.cut(torch.tensor([2]))
     assert amount == pytest.approx((0.3 + 0.11) / 2 - 0.1)
     expected = torch.tensor([[0.5, -0.2, 0.3, 0.11, 0.0]]) - amount
     torch.testing.assert_close(gates.scores.detach(), expected)
@@ -95,7 +95,7 @@ def test_a_cut_takes_the_same_from_every_score() -> None:
 
 def test_a_cut_that_has_nothing_to_do_takes_nothing() -> None:
     gates = make_gates([0.5, -0.2, 0.3])
-    assert gates.cut(0, 2) == 0.0
+    assert gates.cut(torch.tensor([2])) == 0.0
     assert gates.scores.tolist() == [pytest.approx([0.5, -0.2, 0.3])]
 
 

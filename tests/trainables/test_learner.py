@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Generator
+from torch import Generator, Tensor
 
 from trainables import Problem, Training
 from trainables.batch import Batch
@@ -147,13 +147,13 @@ def test_a_closed_block_costs_nothing_in_evaluation_and_is_back_in_training(
         every_block = method(any_problem.task.val.pixels.repeat(3, 1, 1, 1)).unflatten(0, (3, -1))
     ran: list[int] = []
     kind = type(method.placed[0])
-    update = kind.update
+    update = kind.adapt
 
-    def counted(block: Block, x: torch.Tensor, members: Members) -> torch.Tensor:
+    def counted(block: Block, frozen: Tensor, x: Tensor, members: Members) -> Tensor:
         ran.append(len(x))
-        return update(block, x, members)
+        return update(block, frozen, x, members)
 
-    monkeypatch.setattr(kind, "update", counted)
+    monkeypatch.setattr(kind, "adapt", counted)
     torch.testing.assert_close(
         learner.encoder().images(any_problem.task.val), every_block, rtol=1e-4, atol=1e-5
     )

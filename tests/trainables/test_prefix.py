@@ -138,13 +138,16 @@ def test_the_loop_over_the_layers_can_be_compiled(any_problem: Problem, make_spa
     training = Training(any_problem, spaces, Prefix(any_problem.backbone, 1.0))
     training.run_batches(1)  # B is zero at the start, and so would be the gradient of A.
     method, pixels = training.learner.method, any_problem.task.val.pixels[torch.arange(4)]
-    embedded = method.backbone.embed(pixels)
-    tokens = run_layers(any_problem.backbone.image_layers()[:1], embedded.arguments, {0: embedded.tokens})
-    arriving = {0: embedded.tokens, 1: tokens.repeat(2, 1, 1)}
+    given: list[Any] = []
+    with torch.no_grad():
+        any_problem.backbone.around(pixels, lambda tokens, args: (given.extend([tokens, args]), tokens)[1])
+        embedded, arguments = given
+        tokens = run_layers(any_problem.backbone.image_layers()[:1], arguments, {0: embedded})
+    arriving = {0: embedded, 1: tokens.repeat(2, 1, 1)}
 
     def passed(loop: Callable[..., Any]) -> list[torch.Tensor]:
         with method.entered([(0, [1]), (1, [0, 2])]):
-            after = loop(method.backbone.image_layers(), embedded.arguments, arriving)
+            after = loop(method.backbone.image_layers(), arguments, arriving)
         after.square().mean().backward()
         trained = [p for p in method.parameters() if p.requires_grad]
         gradients = [p.grad.clone() for p in trained if p.grad is not None]

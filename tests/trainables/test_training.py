@@ -236,7 +236,8 @@ def test_a_block_that_is_closed_does_not_move(
     for number, batch in enumerate((b for _ in range(4) for b in training._drawn(3)), start=1):
         is_open, before = method.open().bool().tolist(), [p.detach().clone() for _, p in weights]
         training.learner.loss(batch, 0).sum().backward()
-        training._step(number)
+        training._step.update(training._share(number))
+        training.learner.method.advance(number)
         for (place, weight), old in zip(weights, before, strict=True):
             for k in range(2):
                 moved = not torch.equal(weight[k], old[k])
@@ -367,5 +368,6 @@ def test_no_step_waits_for_the_device(
         assert len(batch.pixels) == 8  # pictures are cut by processors
         with _Asked() as asked:
             training.learner.loss(batch, 0).sum().backward()
-            training._step(number)
+            training._step.update(training._share(number))
+            training.learner.method.advance(number)
         assert asked.operations == []

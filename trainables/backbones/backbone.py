@@ -5,13 +5,14 @@ import logging
 import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Self
+from contextlib import contextmanager
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from trainables.backbones.stand_ins import Arguments, Given, Reached, Recorder, standing_in
+from trainables.backbones.patches import use_patches
+from trainables.backbones.stand_ins import Loop, Looping, standing_in
 from trainables.backbones.texts import Texts
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError
@@ -23,18 +24,6 @@ PARTS = ("q", "k", "v")
 """The thirds of the outputs of a qkv layer, each a block where it is asked for by its own name."""
 
 _LONGEST_REASON = 160
-
-
-class Embedded(NamedTuple):
-    """What the first transformer layer is given.
-
-    Attributes:
-        tokens: (N, L, D).
-        arguments: what each layer is called with beside the tokens.
-    """
-
-    tokens: Tensor
-    arguments: list[Arguments]
 
 
 class Backbone(nn.Module):
@@ -100,23 +89,15 @@ class Backbone(nn.Module):
         """Features (N, D) of pixels (N, 3, H, W) from 0 to 255."""
         return self.encode((pixels.float() / 255 - self.mean) / self.std)
 
-    def embed(self, pixels: Tensor) -> Embedded:
-        """What comes before the image tower's transformer layers, of pixels (N, 3, H, W) from 0 to 255."""
-        recorder = Recorder(self.depth("image"))
-        with standing_in(self._image_layers, recorder), suppress(Reached):
-            self(pixels)
-        return Embedded(recorder.tokens, recorder.arguments)
+    def around(self, pixels: Tensor, loop: Loop) -> Tensor:
+        """Features (N, D) of pixels (N, 3, H, W) from 0 to 255, with a loop in the place of the layers."""
+        with standing_in(self._image_layers, Looping(self.depth("image"), loop)):
+            features: Tensor = self(pixels)
+        return features
 
     def image_layers(self) -> list[nn.Module]:
         """The transformer layers of the image tower."""
         return list(self._image_layers)
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Features (N, D) of what the last transformer layer gives, (N, L, D)."""
-        with standing_in(self._image_layers, Given(tokens)):
-            # The library's pass has to start somewhere: what it makes of this picture is thrown away.
-            features: Tensor = self(self.blank())
-        return features
 
     def blank(self) -> Tensor:
         """Pixels (1, 3, H, W) of one black picture."""
@@ -173,7 +154,8 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
 
     def set_layers(self, layers: Mapping[str, str], kind_paths: Mapping[str, Mapping[str, str]]) -> None:
-        """Names the blocks of each tower from the paths of its kinds within a transformer layer."""
+        """Names the blocks of each tower, from the paths of its kinds within a transformer layer."""
+        use_patches(self)
         self.layers = dict(layers)
         self.linears = {
             f"{tower}.{layer}.{kind}": f"{path}.{layer}.{kind_paths[tower][whole]}"

@@ -1,4 +1,4 @@
-"""The forward pass of an image tower: embed, then a loop over its layers, then pool.
+"""The forward pass of an image tower: the library's own, with our loop in the place of its layers.
 
 The members of a pack lie one after the other along the batch axis. Each enters at the first layer that is
 its own: what comes before is the pre-trained model's, the same for all, and need not be run for each. So the
@@ -42,12 +42,25 @@ def run(backbone: Backbone, entries: Sequence[Entry], stop: int | None = None) -
     last = [arriving.pop(stop)] if stop in arriving else []
     if not arriving:
         return last[0]
-    embedded = backbone.embed(arriving.get(0, backbone.blank()))
-    if 0 in arriving:
-        arriving[0] = embedded.tokens
-    tokens = run_layers(layers[:stop], embedded.arguments, arriving)
-    reached = backbone.pool(tokens) if stop == len(layers) else tokens
-    return torch.cat([reached, *last])
+
+    def loop(tokens: Tensor, arguments: list[Arguments]) -> Tensor:
+        if 0 in arriving:
+            arriving[0] = tokens
+        reached = run_layers(layers[:stop], arguments, arriving)
+        if stop < len(layers):
+            raise _Stopped(reached)
+        return reached
+
+    try:
+        # The library's pass has to start somewhere: what it makes of a blank picture is thrown away.
+        reached = backbone.around(arriving.get(0, backbone.blank()), loop)
+    except _Stopped as stopped:
+        (reached,) = stopped.args
+    return torch.cat([reached, *last]) if last else reached
+
+
+class _Stopped(Exception):  # noqa: N818 - it is no error
+    """The pass has come to the layer before which it is to stop, with these tokens."""
 
 
 def run_layers(

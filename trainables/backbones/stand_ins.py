@@ -1,6 +1,6 @@
 """Stand-ins for transformer layers: they cut a library's forward pass into before, inside and after."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,50 +10,28 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """What the library calls a layer with beside the tokens: masks, position embeddings."""
 
 
-class Reached(Exception):  # noqa: N818 - it is no error
-    """The pass has come to the last layer; what would follow is not wanted."""
+Loop = Callable[[Tensor, list[Arguments]], Tensor]
+"""From what the first layer is given, (N, L, D), and what each is called with, to what the last one gives."""
 
 
-class Recorder(nn.Module):
-    """Stands in the place of every layer; the pass ends at the last one.
+class Looping(nn.Module):
+    """Stands in the place of every layer, and runs a loop over all of them in the place of the last one.
 
     Args:
         depth: how many layers there are.
-
-    Attributes:
-        tokens: what the first layer is given.
-        arguments: of each layer.
+        loop: is run once it is known what every layer is called with.
     """
 
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, loop: Loop) -> None:
         super().__init__()
-        self.depth = depth
-        self.arguments: list[Arguments] = []
-        self.tokens: Tensor
+        self._depth = depth
+        self._loop = loop
+        self._arguments: list[Arguments] = []
 
     def forward(self, tokens: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Hands on what it is given.
-
-        Raises:
-            Reached: by the last layer.
-        """
-        self.tokens = tokens
-        self.arguments.append((args, kwargs))
-        if len(self.arguments) == self.depth:
-            raise Reached
-        return tokens
-
-
-class Given(nn.Module):
-    """Stands in the place of every layer, and gives what the last one gave."""
-
-    def __init__(self, tokens: Tensor) -> None:
-        super().__init__()
-        self.tokens = tokens
-
-    def forward(self, *_: Any, **__: Any) -> Tensor:
-        """Whatever it is given."""
-        return self.tokens
+        """What it is given; from the last layer on, what the loop gives."""
+        self._arguments.append((args, kwargs))
+        return self._loop(tokens, self._arguments) if len(self._arguments) == self._depth else tokens
 
 
 @contextmanager

@@ -100,6 +100,13 @@ class GatedMethod(BlockMethod):
             elif settings["active_blocks"]:
                 ramp = max(1, round(settings["ramp"] * steps))
                 self._counts[k] = Fall(len(self.blocks), settings["active_blocks"], ramp)
+        # On the device before the first step, so that none waits for its own.
+        none = [-1] * (steps + 1)
+        counts = [
+            [c.at(n) for n in range(steps + 1)] if (c := self._counts.get(k)) else none
+            for k in range(self.size)
+        ]
+        self._falling = torch.tensor(counts, device=self._paid.device).T
         self._pressures = [self._pressure(k, shares, steps // epochs) for k in range(self.size)]
 
     def _pressure(self, member: int, shares: Sequence[float], epoch: int) -> Pressure:
@@ -111,23 +118,29 @@ class GatedMethod(BlockMethod):
     def advance(self, step: int) -> None:
         """Hears how many steps are done: lowers the scores of members whose blocks are counted."""
         self._step = step
-        for k, counts in self._counts.items():
-            self._lower(k, counts)
+        if not all(self._over(k, counts) for k, counts in self._counts.items()):
+            self._lower()
         resting = {k: counts.at(step) for k, counts in self._counts.items() if counts.settled(step)}
         if resting != self._resting:
-            self._resting = resting
-            self._drop()
+            self._rest(resting)
 
-    def _lower(self, member: int, counts: Fall | Path) -> None:
-        """Closes blocks until as many are open as the step has, and for good where the count rests."""
-        if isinstance(counts, Fall) and member in (self._resting or {}):
-            return
-        before = self.open()[member].bool()
-        self._paid[member] += self.gates.cut(member, counts.at(self._step))
-        after = self.open()[member].bool()
-        self._closed_at[member].masked_fill_(before & ~after, self._step)
-        if counts.settled(self._step):
-            self.gates.frozen[member] = torch.ones_like(after) if isinstance(counts, Fall) else ~after
+    def _over(self, member: int, counts: Fall | Path) -> bool:
+        """Whether a member's gates have come to stay."""
+        return isinstance(counts, Fall) and member in (self._resting or {})
+
+    def _lower(self) -> None:
+        """Closes blocks until as many are open as the step has."""
+        before = self.open().bool()
+        self._paid += self.gates.cut(self._falling[self._step])
+        self._closed_at.masked_fill_(before & ~self.open().bool(), self._step)
+
+    def _rest(self, resting: dict[int, int]) -> None:
+        """Closes blocks for good where a count rests; after a single fall, the others stay open."""
+        self._resting = resting
+        for k in resting:
+            ends = isinstance(self._counts[k], Fall)
+            self.gates.frozen[k] |= True if ends else ~self.open()[k].bool()
+        self._drop()
 
     def _drop(self) -> None:
         """Leaves out of every block the members in which it is closed for good."""

@@ -70,14 +70,14 @@ def test_the_gates_are_those_that_the_reported_price_would_have_cut(
     """lambda, taken from every score at each step, is what the cuts took."""
     training = make(problem, make_space, {"active_blocks": 3, "ramp": 1.0})
     gates, pushed = gated(training).gates, torch.full((8,), 0.15)
-    step = training._step
+    update = training._step.update
 
-    def watched(number: int) -> None:
+    def watched(share: float | torch.Tensor) -> None:
         assert gates.scores.grad is not None
-        pushed.sub_(training._share(number) * gates.scores.grad[0])
-        step(number)
+        pushed.sub_(share * gates.scores.grad[0])
+        update(share)
 
-    training._step = watched  # type: ignore[method-assign]
+    training._step.update = watched  # type: ignore[method-assign]
     for _ in range(4):
         metrics = training.run_epoch()
     taken = metrics[0]["lambda"] * sum(training._share(n) for n in range(1, training.steps + 1)) / 8
@@ -129,13 +129,13 @@ def test_closed_blocks_are_never_computed_again(
     training.run_epoch()
     method, called = gated(training), set()
     for name, block in zip(method.blocks, method.placed, strict=True):
-        update = block.update
+        update = block.adapt
 
-        def watched(x: Tensor, members: Any, name: str = name, update: Any = update) -> Any:
+        def watched(frozen: Tensor, x: Tensor, members: Any, name: str = name, update: Any = update) -> Any:
             called.add(name)
-            return update(x, members)
+            return update(frozen, x, members)
 
-        block.update = watched  # type: ignore[method-assign]
+        block.adapt = watched  # type: ignore[method-assign]
     training.run_epoch()
     assert called == set(method.active_blocks()[0]) and len(called) == 2
 
