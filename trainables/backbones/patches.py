@@ -21,8 +21,9 @@ class Patches(nn.Conv2d):
         lines, columns = images.shape[2] // high, images.shape[3] // wide
         cut = images[..., : lines * high, : columns * wide]
         patches = cut.unflatten(3, (columns, wide)).unflatten(2, (lines, high)).permute(0, 2, 4, 1, 3, 5)
-        features: Tensor = F.linear(patches.flatten(3).flatten(1, 2), self.weight.flatten(1), self.bias)
-        return features.mT.unflatten(2, (lines, columns))
+        features = F.linear(patches.flatten(3).flatten(1, 2), self.weight.flatten(1), self.bias)
+        placed: Tensor = features.mT.unflatten(2, (lines, columns))
+        return placed
 
 
 def use_patches(model: nn.Module) -> None:
