@@ -19,7 +19,7 @@ from trainables.data.loader import in_order
 from trainables.problem import Problem
 from trainables.training import Training
 
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 def measure_pictures(device: str, quick: bool) -> list[Row]:
@@ -27,12 +27,22 @@ def measure_pictures(device: str, quick: bool) -> list[Row]:
     workers = max(1, (os.cpu_count() or 1) - 2)
     with tempfile.TemporaryDirectory() as work:
         os.environ["SWEEPER_CACHE"] = f"{work}/cache"
-        folder = make_pictures(Path(work) / "large", 200 if quick else 1500, 500, 375)
+        folder = _many(Path(work), 200 if quick else 8000)
         return [
             *_by_the_loader(folder, device, workers, quick),
             *([] if device == "cpu" else [_on_the_gpu(folder)]),
             *([] if device == "cpu" else [_memory()]),
         ]
+
+
+def _many(work: Path, count: int) -> Path:
+    """So many JPEGs: some, each under several names."""
+    some = sorted(make_pictures(work / "some", min(count, 400), 500, 375).rglob("*.jpg"))
+    for number in range(count):
+        file = work / "many" / "ab"[number % 2] / f"{number:05d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.link(some[number % len(some)], file)
+    return work / "many"
 
 
 def _by_the_loader(folder: Path, device: str, workers: int, quick: bool) -> list[Row]:

@@ -13,7 +13,7 @@ from trainables import Problem, Training
 from trainables.batch import Batch
 from trainables.learner import Learner
 from trainables.methods import METHODS
-from trainables.methods.blocks import Block, Members
+from trainables.methods.blocks import Block, LowRankBlock, Members
 
 MakeSpace = Callable[..., dict[str, Any]]
 
@@ -147,6 +147,7 @@ def test_a_closed_block_costs_nothing_in_evaluation_and_is_back_in_training(
         every_block = method(any_problem.task.val.pixels.repeat(3, 1, 1, 1)).unflatten(0, (3, -1))
     ran: list[int] = []
     kind = type(method.placed[0])
+    monkeypatch.setattr(LowRankBlock, "_plain", False)
     update = kind.adapt
 
     def counted(block: Block, frozen: Tensor, x: Tensor, members: Members) -> Tensor:

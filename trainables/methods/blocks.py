@@ -91,9 +91,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(P * N, ..., in) -> (P * N, ..., out), of the P members that are present."""
-        # Once for the layer and for the update: each would do it for itself, and again for its gradient.
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
+        x = _as_the_pass(x)
         frozen: Tensor = self.linear(x)
         if self.members is None:
             return frozen
@@ -128,6 +126,12 @@ class Block(nn.Module):
         return inner
 
 
+def _as_the_pass(x: Tensor) -> Tensor:
+    """In the precision of the pass; the layer and its update would each see to it, and to its gradient."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
 def _of(tensor: Tensor, members: Members) -> Tensor:
     """The members' part of a tensor (K, ...). A slice of all would copy the gradient."""
     return tensor if isinstance(members, slice) else tensor[members]
@@ -152,6 +156,34 @@ class _LowRank(torch.autograd.Function):
         (grad,) = grads
         of_low = torch.bmm(up.mT, grad.mT)
         return grad, torch.bmm(of_low.mT, down), torch.bmm(of_low, x), torch.bmm(low.mT, grad).mT
+
+
+class _AdaptedLinear(torch.autograd.Function):
+    """x W^T + b + x A^T B^T, (P * N, ..., in) -> (P * N, ..., out), with W and b frozen.
+
+    As `_LowRank` on the frozen outputs, but the update is added in their place, and so is its gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, down: Tensor, up: Tensor) -> Tensor:
+        weight = weight.to(x.dtype)
+        rows = x.reshape(len(down), -1, x.shape[-1])
+        low = torch.bmm(rows, down.mT)
+        adapted = nn.functional.linear(x, weight, None if bias is None else bias.to(x.dtype))
+        adapted.view(len(down), -1, len(weight)).baddbmm_(low, up.mT)
+        ctx.save_for_backward(rows, weight, down, up, low)
+        return adapted
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, down, up, low = ctx.saved_tensors
+        of_x, whole = None, grads[0].contiguous()
+        grad = whole.view(len(down), -1, len(weight))
+        of_low = torch.bmm(up.mT, grad.mT)
+        if ctx.needs_input_grad[0]:
+            of_x = whole @ weight
+            of_x.view(rows.shape).baddbmm_(of_low.mT, down)
+        return of_x, None, None, torch.bmm(of_low, rows), torch.bmm(low.mT, grad).mT
 
 
 class LowRankBlock(Block):
@@ -197,12 +229,29 @@ class LowRankBlock(Block):
         self.down.copy_(down)
         self.up.zero_()
 
-    def adapt(self, frozen: Tensor, x: Tensor, members: Members) -> Tensor:
-        """frozen + I(s) * (alpha / r) * B A x; A is scaled, which is smaller than A x."""
-        scale = self.gate()[:, None] * self.scale
-        down = _of(scale[:, :, None] * self.down, members).to(x.dtype)
-        adapted: Tensor = _LowRank.apply(frozen, x, down, _of(self.up, members).to(x.dtype))
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Block.forward`; in one go where all rows and outputs of a plain layer are changed."""
+        if self.members is None or self.rows is not None or not self._plain:
+            return super().forward(x)
+        x = _as_the_pass(x)
+        factors = self._factors(self.members, x.dtype)
+        adapted: Tensor = _AdaptedLinear.apply(x, self.weight, self.bias, *factors)
         return adapted
+
+    @property
+    def _plain(self) -> bool:
+        return type(self.linear) is nn.Linear and self.changed_features == self.out_features
+
+    def adapt(self, frozen: Tensor, x: Tensor, members: Members) -> Tensor:
+        """frozen + I(s) * (alpha / r) * B A x."""
+        adapted: Tensor = _LowRank.apply(frozen, x, *self._factors(members, x.dtype))
+        return adapted
+
+    def _factors(self, members: Members, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+        """I(s) * (alpha / r) * A, and B."""
+        scale = self.gate()[:, None] * self.scale
+        down = _of(scale[:, :, None] * self.down, members)
+        return down.to(precision), _of(self.up, members).to(precision)
 
     def matrices(self) -> Tensor:
         """(alpha / r) * B A."""

@@ -221,3 +221,36 @@ def test_a_pack_is_refused_by_methods_that_cannot_share(
     else:
         with pytest.raises(ValueError, match="trains one member at a time, got 2"):
             Training(problem, spaces)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_plain_layer_in_one_go_is_the_layer_and_its_update(
+    make_method: Callable[..., Method], monkeypatch: pytest.MonkeyPatch, precision: torch.dtype
+) -> None:
+    block = blocks_of(make_method("selective_lora"))["image.1.fc1"]
+    with torch.no_grad():
+        block.up.normal_(generator=Generator().manual_seed(3))
+    x = torch.randn(2 * 3, 5, block.in_features, generator=Generator().manual_seed(4))
+
+    def passed() -> list[Tensor]:
+        own = x.clone().requires_grad_()
+        trained = [own, *block.parameters(recurse=False)]
+        with torch.autocast("cpu", precision, precision == torch.bfloat16):
+            outputs = block(own)
+        outputs.square().sum().backward()
+        gradients = [p.grad for p in trained if p.grad is not None]
+        for p in trained:
+            p.grad = None
+        return [outputs.detach(), *gradients]
+
+    in_one = passed()
+    monkeypatch.setattr(LowRankBlock, "_plain", False)
+    apart = passed()
+    assert len(in_one) == 4
+    exact = {"rtol": 1e-5, "atol": 1e-5}
+    torch.testing.assert_close(
+        in_one, apart, **({"rtol": 0.05, "atol": 2.0} if precision == torch.bfloat16 else exact)
+    )
+    monkeypatch.setattr(LowRankBlock, "_plain", True)
+    with torch.no_grad():
+        assert torch.equal(block(x), in_one[0]) or precision == torch.bfloat16
