@@ -165,7 +165,8 @@ def _draw(axes: Axes, rows: Sequence[Row]) -> None:
     for row in measured[1:]:
         kind = row["way"].partition(", ")[2] or ("processes" if row["processes"] > 1 else "packs")
         groups.setdefault(kind, []).append(row)
-    for kind, members in groups.items():
+    for kind, unsorted in groups.items():
+        members = sorted(unsorted, key=lambda row: row["pack"] * row["processes"])
         trials = [row["pack"] * row["processes"] for row in members]
         ratios = [row["times_one_trial"][0] for row in members]
         color = next(color for start, color in _COLORS.items() if kind.startswith(start))

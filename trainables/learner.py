@@ -13,7 +13,7 @@ from trainables.backbones import Texts
 from trainables.backbones.forward_pass import Entry, run
 from trainables.batch import Batch
 from trainables.data import ImageSet
-from trainables.data.loader import Stream
+from trainables.data.loader import Reader, Stream
 from trainables.methods import METHODS
 from trainables.objectives import make_objective
 from trainables.prefix import Prefix, pictures_at_once
@@ -124,7 +124,8 @@ class Learner(nn.Module):
         device, pixels = images.labels.device, images.pixels
         stream = None
         if not isinstance(pixels, Tensor):
-            stream = Stream(pixels, torch.arange(len(images)).split(at_once), self.problem.workers, device)
+            reader = Reader(pixels, self.problem.workers, device.type == "cuda")
+            stream = Stream(reader, torch.arange(len(images)).split(at_once), device)
         for number, part in enumerate(torch.arange(len(images), device=device).split(at_once)):
             batch = Batch(images, part[None], partial(stream.read, number) if stream else None)
             with self.method.measured():

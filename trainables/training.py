@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from trainables.augment import LARGEST_DRAW, Augmentation, Augmented, mixup
 from trainables.batch import Batch
-from trainables.data.loader import Stream
+from trainables.data.loader import Reader, Stream
 from trainables.learner import Learner
 from trainables.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.optimizer import Packed
@@ -166,16 +166,22 @@ class Training:
 
     def _stream(self, orders: Tensor, seeds: Tensor, batches: int) -> Stream | None:
         """The pixels of the first batches; None where they are in memory as they are."""
-        train, workers = self.problem.task.train, self.problem.workers
+        if self._reader is None:
+            return None
         rows, each = (
             [part.flatten() for part in drawn.split(self.batch_size, dim=1)[:batches]]
             for drawn in (orders, seeds)
         )
-        if self._augmented is not None:
-            drawn = list(zip(rows, each, strict=True))
-            return Stream(self._augmented, drawn, workers, train.labels.device)
-        pixels = train.pixels
-        return None if isinstance(pixels, Tensor) else Stream(pixels, rows, workers, train.labels.device)
+        drawn = rows if self._augmented is None else list(zip(rows, each, strict=True))
+        return Stream(self._reader, drawn, self.problem.task.train.labels.device)
+
+    @cached_property
+    def _reader(self) -> Reader[Any, Tensor] | None:
+        """Of the pictures to learn from; None where they are in memory as they are."""
+        train = self.problem.task.train
+        source = self._augmented or train.pixels
+        pinned = train.labels.device.type == "cuda"
+        return None if isinstance(source, Tensor) else Reader(source, self.problem.workers, pinned)
 
     def _draw(self) -> tuple[Tensor, Tensor]:
         """The order of an epoch's pictures and a seed for each, (G, N): G is 1 if all members' are equal."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.data import ImageSet
-from trainables.data.loader import Stream, in_order, read_ahead
+from trainables.data.loader import Reader, Stream, in_order, read_ahead
 from trainables.errors import ProblemError
 
 
@@ -41,9 +41,8 @@ def test_batches_come_in_order_from_as_many_processes(workers: int) -> None:
     found = torch.cat(list(read_ahead(Pictures(), BATCHES, workers)))
     assert found[:, 0].tolist() == list(range(10))
     readers = set(found[:, 1].tolist())
-    assert len(readers) == max(
-        1, min(workers, 2)
-    )  # a process for every two batches and (os.getpid() in readers) == (workers == 0)
+    assert len(readers) == max(1, min(workers, 2))  # a process for every two batches
+    assert (os.getpid() in readers) == (workers == 0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -67,6 +66,26 @@ def test_nothing_is_read_of_an_empty_set() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_that_nobody_asks_for_are_not_waited_for(workers: int) -> None:
     """A pack that remembers what frozen layers made of pictures asks for some batches, or for none."""
-    stream = Stream(Pictures(), BATCHES, workers, torch.device("cpu"))
+    stream = Stream(Reader(Pictures(), workers), BATCHES, torch.device("cpu"))
     for number in (1, 2, 0, 3):
         assert stream.read(number)[:, 0].tolist() == BATCHES[number].tolist()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_is_read_by_the_processes_of_the_one_before(workers: int) -> None:
+    """Also where one was left before its end; more are started where there is more to read."""
+    reader = Reader(Pictures(), workers)
+    assert len(list(reader.read(BATCHES[:1]))) == 1
+    first = torch.cat(list(reader.read(BATCHES)))
+    next(reader.read(BATCHES))
+    second = torch.cat(list(reader.read(BATCHES[::-1])))
+    assert second[:, 0].tolist() == torch.cat(BATCHES[::-1]).tolist()
+    assert set(first[:, 1].tolist()) == set(second[:, 1].tolist())
+    assert len(set(first[:, 1].tolist())) == max(1, workers)
+
+
+def test_one_can_read_on_after_a_picture_that_cannot_be_read() -> None:
+    reader = Reader(Pictures(damaged=7), 2)
+    with pytest.raises(ProblemError):
+        list(reader.read(BATCHES))
+    assert torch.cat(list(reader.read(BATCHES[:2])))[:, 0].tolist() == list(range(6))
