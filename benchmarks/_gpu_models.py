@@ -16,6 +16,8 @@ import torch.multiprocessing as mp
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from search_spaces.method import SelectiveLora
+from search_spaces.training import Training as TrainingSection
 from trainables.backbones import KINDS, Backbone, TimmBackbone, forward_pass, open_backbone
 from trainables.data import ImageSet, Task
 from trainables.data.images import no_images
@@ -108,49 +110,11 @@ def make_problem(case: Case) -> Problem:
 
 
 def make_space(case: Case, mask: tuple[str, ...] | None = None, count: int | None = None) -> dict[str, Any]:
-    """A trial as a space file has it; all that is not named here is at the space's defaults.
-
-    They are spelled out because `search_spaces` needs Optuna.
-    """
-    method = {
-        "name": "selective_lora",
-        "rank": RANK,
-        "alpha": None,
-        "lambda": 0.3,
-        "blocks": KINDS,
-        "towers": ("image",),
-        "threshold": 0.1,
-        "initial_score": 0.15,
-        "penalty": "mean",
-        "score_lr": 0.1,
-        "free_epochs": 0,
-        "active_blocks": count,
-        "ramp": 0.5,
-        "mask": mask,
-        "path": None,
-    }
-    training = {
-        "epochs": 10,
-        "batch_size": case.batch,
-        "lr": 2e-3,
-        "head_lr": None,
-        "weight_decay": 0.0,
-        "warmup": 0.05,
-        "optimizer": "adamw",
-        "objective": "cross_entropy",
-        "head": None,
-        "retention": 0.0,
-        "crop": 1.0,
-        "flip": False,
-        "randaugment": None,
-        "mixup": 0.0,
-        "label_smoothing": 0.0,
-        "validate_every": 1,
-        "precision": case.precision,
-        "wise_ft": False,
-        "seed": 0,
-    }
-    return {"method": method, "training": training}
+    """A trial as a space file has it."""
+    own = {"mask": mask} if mask else {"active_blocks": count} if count else {}
+    method = SelectiveLora(name="selective_lora", rank=RANK, **own)
+    training = TrainingSection.model_validate({"batch_size": case.batch, "precision": case.precision})
+    return {"method": method.dump(), "training": training.dump()}
 
 
 def synchronize(device: str) -> None:

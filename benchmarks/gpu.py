@@ -79,7 +79,7 @@ PICTURES = "CLIP ViT-B/16"  # after which, and to which, they are brought
 _LAST = 25  # seconds that have to be left for another row
 
 
-def ways(packs: Sequence[int], fixed: int, processes: Sequence[int], compiled: Sequence[int]) -> list[Way]:
+def ways(packs: Sequence[int], fixed: int, processes: Sequence[int]) -> list[Way]:
     """All of them, the most telling first; one trial in a process is the first."""
     return [
         ALONE,
@@ -89,17 +89,16 @@ def ways(packs: Sequence[int], fixed: int, processes: Sequence[int], compiled: S
         Way(pack=packs[1], count=True),
         *(Way(pack=fixed, open_blocks=2, gib=gib) for gib in (None, 0.0, 8.0)),
         *(Way(processes=count) for count in processes),
-        *(Way(pack=pack, compiled=True) for pack in compiled),
     ]
 
 
 def plan(device: str, quick: bool) -> list[tuple[str, int, list[Way]]]:
     """Models, batch sizes and ways, in the order in which they are measured."""
     if quick:
-        return [(STAND_IN, 4, ways((2, 4), 4, (2,), (4,)))]
+        return [(STAND_IN, 4, ways((4, 2), 4, (2,)))]
     few = [ALONE, Way(recorded=False), Way(pack=8), Way(pack=16)]
     return [
-        ("CLIP ViT-B/32", 32, ways((32, 8, 16, 4, 2, 64), 32, (2, 4, 8), ())),
+        ("CLIP ViT-B/32", 32, ways((32, 8, 16, 4, 2, 64), 32, (2, 4, 8))),
         ("CLIP ViT-B/16", 32, few),
         ("DINO ViT-B/16", 32, few),
         ("CLIP ViT-B/32", 128, few),

@@ -3,12 +3,16 @@
 Claim under test: a path (`budget.mode: path`) leaves models that are no worse than fresh controlled trainings
 at the same numbers of blocks, for a third of the epochs or less.
 
+Then: does it matter in which order a path closes its blocks? By score (the default), at random, the smallest
+update first, the least gradient at the start first, or what costs the least loss on training pictures first;
+and the same with a price of 1 on moving the features (`training.retention`).
+
 Method: low-rank blocks of rank 8. `fresh` trains for each number of blocks anew, in mode controlled;
 `path` goes through all of them in one training. Both at every learning rate with every seed; the rate of
 a way is the one with the largest mean hypervolume of all its models on validation. Reported is the
 hypervolume of (ID accuracy, retained accuracy) as fractions, reference point (0, 0), on test splits, of
 the models with at most so many blocks: means over the seeds with 95 % intervals (Student's t), and the
-interval of the difference between the two ways, seed by seed. Seconds are those of training and of
+intervals of differences, seed by seed. Seconds are those of training and of
 measuring, in the same run.
 
     python -m benchmarks.path tiny      # the shipped CLIP, 5 seeds
@@ -20,12 +24,14 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import moocore
 import numpy as np
 
+from benchmarks._closing_orders import ByGradient, ByLoss, Closing, Ranking, at_random, by_update
 from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_csv
 from search_spaces import Space
 from sweeper.report.confidence import Interval, interval
@@ -48,6 +54,7 @@ class Setting:
         dense: share of a path's epochs in which all blocks are open.
         fresh: epochs of each fresh training.
         pack: trials that train together.
+        ways: that are measured.
     """
 
     space: Path
@@ -59,37 +66,11 @@ class Setting:
     rates: Sequence[float]
     seeds: int
     pack: int
+    ways: Sequence[str]
 
-    @property
-    def spent(self) -> dict[str, int]:
-        """Epochs of each way."""
-        return {"fresh": self.fresh * len(self.counts), "path": self.epochs}
-
-
-SETTINGS = {
-    "tiny": Setting(
-        Path("spaces/clip_lambda.yaml"),
-        (32, 24, 16, 12, 8, 6, 4, 2, 1),
-        (2, 4, 8, 32),
-        epochs=7,
-        dense=2 / 7,
-        fresh=3,
-        rates=(5e-3, 1e-2),
-        seeds=5,
-        pack=5,
-    ),
-    "pacs": Setting(
-        Path("spaces/pacs_sketch.yaml"),
-        (48, 24, 12, 8, 3, 1),
-        (3, 12, 48),
-        epochs=6,
-        dense=1 / 3,
-        fresh=3,
-        rates=(2e-3, 5e-3),
-        seeds=3,
-        pack=1,
-    ),
-}
+    def spent(self, way: str) -> int:
+        """Epochs of a way."""
+        return self.fresh * len(self.counts) if way == "fresh" else self.epochs
 
 
 def fresh(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
@@ -104,7 +85,9 @@ def fresh(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[l
     yield from (list(models) for models in zip(*rows, strict=True))
 
 
-def path(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
+def path(
+    bench: Bench, setting: Setting, trials: Sequence[Space], order: Ranking | None = None
+) -> Iterator[list[Row]]:
     """For each trial, the models that one path leaves."""
     chosen = {"counts": list(setting.counts), "dense": setting.dense}
     for first in range(0, len(trials), setting.pack):
@@ -120,14 +103,56 @@ def path(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[li
                 for dump in dumps
             ],
         )
+        if isinstance(order, ByGradient):
+            order.measure(training)
+        if order is not None:
+            Closing(training, order)
         while training.epoch < training.epochs:
             training.train_epoch()
         yield from ([dict(point.metrics) for point in points] for points in training.points)
 
 
-WAYS: dict[str, Callable[[Bench, Setting, Sequence[Space]], Iterator[list[Row]]]] = {
-    "fresh": fresh,
+Train = Callable[[Bench, Setting, Sequence[Space]], Iterator[list[Row]]]
+ORDERS: dict[str, Train] = {
     "path": path,
+    "path, at random": partial(path, order=at_random),
+    "path, smallest update first": partial(path, order=by_update),
+    "path, least gradient first": partial(path, order=ByGradient()),
+    "path, least loss first": partial(path, order=ByLoss()),
+}
+RETAINED = ", features held"
+WAYS: dict[str, Train] = {
+    "fresh": fresh,
+    **ORDERS,
+    **{way + RETAINED: train for way, train in ORDERS.items()},
+}
+
+
+SETTINGS = {
+    "tiny": Setting(
+        Path("spaces/clip_lambda.yaml"),
+        (32, 24, 16, 12, 8, 6, 4, 2, 1),
+        (2, 4, 8, 32),
+        epochs=7,
+        dense=2 / 7,
+        fresh=3,
+        rates=(5e-3, 1e-2),
+        seeds=5,
+        pack=5,
+        ways=tuple(WAYS),
+    ),
+    "pacs": Setting(
+        Path("spaces/pacs_sketch.yaml"),
+        (48, 24, 12, 8, 3, 1),
+        (3, 12, 48),
+        epochs=6,
+        dense=1 / 3,
+        fresh=3,
+        rates=(2e-3, 5e-3),
+        seeds=3,
+        pack=1,
+        ways=("fresh", "path"),
+    ),
 }
 
 
@@ -140,10 +165,11 @@ def measure(name: str) -> None:
     bench = Bench.open(setting.space, setting.pack, *overrides)
     for rate in setting.rates:
         for way, train in WAYS.items():
-            if (way, str(rate)) in there:
+            if (way, str(rate)) in there or way not in setting.ways:
                 continue
             print(way, rate, flush=True)
-            own = [{"training.lr": rate, "training.seed": seed} for seed in range(setting.seeds)]
+            held = {"training.retention": 1.0} if way.endswith(RETAINED) else {}
+            own = [{"training.lr": rate, "training.seed": s, **held} for s in range(setting.seeds)]
             began = time.perf_counter()
             models = list(train(bench, setting, [bench.space.with_values(values) for values in own]))
             seconds = (time.perf_counter() - began) / setting.seeds
@@ -158,22 +184,23 @@ def summarise(name: str) -> None:
     """The table of all that has been measured."""
     setting = SETTINGS[name]
     rows = read_csv(RESULTS / f"path_{name}.csv")
-    chosen = {way: _at_its_rate(setting, [row for row in rows if row["way"] == way]) for way in WAYS}
+    chosen = {
+        way: _at_its_rate(setting, own)
+        for way in setting.ways
+        if (own := [r for r in rows if r["way"] == way])
+    }
+    found = {
+        way: [_areas(setting, own, most, _TEST) for most in setting.budgets] for way, own in chosen.items()
+    }
     lines = []
     for way, own in chosen.items():
-        areas = [_areas(setting, own, most, _TEST) for most in setting.budgets]
-        cost = [f"{float(own[0]['rate']):g}", setting.spent[way], f"{float(own[0]['seconds']):.0f}"]
-        lines.append([way, *cost, *(_text(interval(values)) for values in areas)])
-    differences = [
-        [
-            ours - theirs
-            for ours, theirs in zip(
-                *(_areas(setting, chosen[way], most, _TEST) for way in ("path", "fresh")), strict=True
-            )
-        ]
-        for most in setting.budgets
-    ]
-    lines.append(["path less fresh", "", "", "", *(_text(interval(values)) for values in differences)])
+        cost = [f"{float(own[0]['rate']):g}", setting.spent(way), f"{float(own[0]['seconds']):.0f}"]
+        lines.append([way, *cost, *(_text(interval(values)) for values in found[way])])
+    for way in list(chosen)[1:]:
+        other = "fresh" if way == "path" else "path"
+        pairs = [zip(*areas, strict=True) for areas in zip(found[way], found[other], strict=True)]
+        differences = (_text(interval([ours - theirs for ours, theirs in pair])) for pair in pairs)
+        lines.append([f"{way}, less {other}", "", "", "", *differences])
     header = ["way", "rate", "epochs", "seconds", *(f"at most {most}" for most in setting.budgets)]
     accuracies = [
         [way, *(_text(_mean(own, n, metric)) for n in setting.counts)]
