@@ -15,7 +15,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trainables.errors import ProblemError
-from trainables.training import Point, Training
+from trainables.points import Point
+from trainables.training import Training
 
 FILE = "checkpoint.safetensors"
 

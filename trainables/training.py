@@ -4,9 +4,8 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -18,9 +17,9 @@ from trainables.learner import Learner
 from trainables.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.optimizer import Packed
 from trainables.parameter_groups import make_optimizers
+from trainables.points import Point, leave_points
 from trainables.prefix import Prefix
 from trainables.problem import Problem
-from trainables.scaling import Scaling, Update
 from trainables.step import RecordedStep, Step
 
 Space = Mapping[str, Any]
@@ -32,39 +31,6 @@ def learning_rate_share(step: int, steps: int, warmup: float) -> float:
     if step <= warm:
         return step / warm
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-@dataclass(frozen=True)
-class Point:
-    """A finished model that a trial leaves on its way, or at its end beside the trained one.
-
-    Attributes:
-        name: tells it from the trial's others.
-        blocks: how many are open.
-        scaling: how its update is scaled; None for a trained one.
-        metrics: on validation and test splits; ``epoch`` is that of the trial, and may have a fraction.
-        active: names of the open blocks.
-        tensors: what it is made of, by name; empty where it was left by an earlier process.
-    """
-
-    name: str
-    blocks: int
-    scaling: Scaling | None
-    metrics: Metrics
-    active: tuple[str, ...]
-    tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """All but the tensors."""
-        kept = ("name", "blocks", "scaling", "metrics", "active")
-        return {name: getattr(self, name) for name in kept}
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Self:
-        """A point without tensors, of what was told of it."""
-        scaling = told["scaling"] and Scaling(*told["scaling"])
-        return cls(told["name"], told["blocks"], scaling, told["metrics"], tuple(told["active"]))
 
 
 class Training:
@@ -148,7 +114,7 @@ class Training:
             total += self._step.run(batch, self.epoch, self._share(number))
             self.learner.method.advance(number)
             if number in self.levels.ends:
-                self._leave_points(number)
+                leave_points(self, number)
         return total / batches
 
     def _drawn(self, batches: int) -> Iterator[Batch]:
@@ -212,33 +178,6 @@ class Training:
             return Augmented(train.whole.here(), augmentation)
         pixels = train.pixels
         return Augmented(pixels.cpu() if isinstance(pixels, Tensor) else pixels, augmentation)
-
-    def _leave_points(self, number: int) -> None:
-        """Keeps every member as it is, where a path has come to a count, and what scaling makes of it."""
-        counts = self.levels.counts
-        name = f"blocks-{counts[self.levels.ends.index(number)]}" if counts else ""
-        last = self.epoch + 1 == self.epochs
-        asked = self.spaces[0].get("points") or {"scale": (), "lines": (), "most_blocks": 0}
-        scalings = [Scaling(kind, share) for kind in ("scale", "lines") for share in asked[kind]]
-        if counts:
-            self._leave_point(name, None, number, [True] * self.learner.size)
-        if not scalings or not (counts or last):
-            return
-        inside = [len(active) <= asked["most_blocks"] for active in self.learner.method.active_blocks()]
-        if any(inside):
-            update = Update(self.learner)
-            for scaling in scalings:
-                with update.scaled(scaling):
-                    self._leave_point("-".join(filter(None, (name, str(scaling)))), scaling, number, inside)
-
-    def _leave_point(self, name: str, scaling: Scaling | None, number: int, members: Sequence[bool]) -> None:
-        """Measures some of the members as they are, and keeps them; tensors of what is not scaled."""
-        active = self.learner.method.active_blocks()
-        for k, (validation, test) in enumerate(zip(self.validate(), self.test(), strict=True)):
-            if members[k]:
-                metrics = {**validation, **test, "epoch": number / self.batches}
-                tensors = {} if scaling else {n: tensor.detach().clone() for n, tensor in self.learned(k)}
-                self.points[k].append(Point(name, len(active[k]), scaling, metrics, active[k], tensors))
 
     def learned(self, member: int) -> Iterator[tuple[str, Tensor]]:
         """The member's part of every tensor that the trained model is made of, by name."""

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from trainables import Problem, Training, checkpoint
+from trainables.points import Point
 from trainables.prefix import Prefix
-from trainables.training import Point
 
 MakeSpace = Callable[..., dict[str, Any]]
 COUNTS = [8, 4, 2, 1]
