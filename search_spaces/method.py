@@ -20,6 +20,7 @@ MethodName = Literal[
     "zero_shot",
     "random_blocks",
     "largest_norm",
+    "oplora",
 ]
 Kind = Literal["qkv", "proj", "fc1", "fc2"]
 QkvPart = Literal["q", "k", "v"]
@@ -176,6 +177,18 @@ class LargestNorm(LowRank):
     active_blocks: ActiveBlocks = 2
 
 
+class Oplora(LowRank):
+    """LoRA outside the leading singular directions of the frozen weights."""
+
+    name: Literal["oplora"] = Field(description="the method")
+    energy: float = Field(
+        default=0.85,
+        ge=0,
+        lt=1,
+        description="share of a frozen weight's squared singular values that no update touches",
+    )
+
+
 class BlockExpansion(Part):
     """New transformer layers between the frozen ones."""
 
@@ -227,6 +240,7 @@ Method = (
     | ZeroShot
     | RandomBlocks
     | LargestNorm
+    | Oplora
 )
 
 METHODS: dict[str, type[Method]] = dict(
@@ -244,6 +258,7 @@ METHODS: dict[str, type[Method]] = dict(
             ZeroShot,
             RandomBlocks,
             LargestNorm,
+            Oplora,
         ),
         strict=True,
     )
@@ -258,6 +273,7 @@ PACKABLE_METHODS = (
     "zero_shot",
     "random_blocks",
     "largest_norm",
+    "oplora",
 )
 """The methods whose trials can share one frozen model."""
 

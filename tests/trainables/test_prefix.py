@@ -75,6 +75,7 @@ def test_a_pack_trains_as_without_sharing(
         ("lora", {}),
         ("random_blocks", {"active_blocks": 2}),
         ("largest_norm", {"active_blocks": 2}),
+        ("oplora", {}),
         ("taps", {}),
         ("top_k", {"layers": 1}),
         ("block_expansion", {"layers": 1}),

@@ -42,7 +42,8 @@ def write_adapter(trained: Trained, folder: Path) -> None:
 
 def _parts(block: Block) -> list[tuple[str, Tensor]]:
     if isinstance(block, LowRankBlock):
-        return [("A", block.down[0]), ("B", block.up[0])]
+        down, up = block.factors()
+        return [("A", down[0]), ("B", up[0])]
     return [("delta", block.matrices()[0])]
 
 

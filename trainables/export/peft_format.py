@@ -113,12 +113,14 @@ def _updates(trained: Trained, whole: Collection[str]) -> dict[str, Factors]:
 @torch.no_grad()
 def _stacked(blocks: Sequence[LowRankBlock]) -> Factors:
     """The updates of a layer's blocks as one: A's below each other, each B in the rows of its outputs."""
-    ups = []
+    downs, ups = [], []
     for block in blocks:
-        up = block.up.new_zeros(block.out_features, block.ranks[0])
-        up[block.outputs] = block.up[0] * block.scale[0]
+        down, changed = block.factors()
+        up = changed.new_zeros(block.out_features, block.ranks[0])
+        up[block.outputs] = changed[0] * block.scale[0]
+        downs.append(down[0])
         ups.append(up)
-    return Factors(torch.cat([block.down[0] for block in blocks]), torch.cat(ups, dim=1))
+    return Factors(torch.cat(downs), torch.cat(ups, dim=1))
 
 
 def _config(peft: Any, trained: Trained, updates: Mapping[str, Factors], whole: Sequence[str]) -> Any:

@@ -6,6 +6,7 @@ from trainables.methods.largest_norm import LargestNorm
 from trainables.methods.lora import Lora
 from trainables.methods.lp_ft import LpFt
 from trainables.methods.method import Method, Settings, candidate_blocks, check_settings
+from trainables.methods.oplora import Oplora
 from trainables.methods.random_blocks import RandomBlocks
 from trainables.methods.selective_lora import SelectiveLora
 from trainables.methods.taps import Taps
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     "zero_shot": ZeroShot,
     "random_blocks": RandomBlocks,
     "largest_norm": LargestNorm,
+    "oplora": Oplora,
 }
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Lora",
     "LpFt",
     "Method",
+    "Oplora",
     "RandomBlocks",
     "SelectiveLora",
     "Settings",

@@ -234,7 +234,7 @@ class LowRankBlock(Block):
         if self.members is None or self.rows is not None or not self._plain:
             return super().forward(x)
         x = _as_the_pass(x)
-        factors = self._factors(self.members, x.dtype)
+        factors = self._scaled(self.members, x.dtype)
         adapted: Tensor = _AdaptedLinear.apply(x, self.weight, self.bias, *factors)
         return adapted
 
@@ -244,18 +244,22 @@ class LowRankBlock(Block):
 
     def adapt(self, frozen: Tensor, x: Tensor, members: Members) -> Tensor:
         """frozen + I(s) * (alpha / r) * B A x."""
-        adapted: Tensor = _LowRank.apply(frozen, x, *self._factors(members, x.dtype))
+        adapted: Tensor = _LowRank.apply(frozen, x, *self._scaled(members, x.dtype))
         return adapted
 
-    def _factors(self, members: Members, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    def _scaled(self, members: Members, precision: torch.dtype) -> tuple[Tensor, Tensor]:
         """I(s) * (alpha / r) * A, and B."""
-        scale = self.gate()[:, None] * self.scale
-        down = _of(scale[:, :, None] * self.down, members)
-        return down.to(precision), _of(self.up, members).to(precision)
+        scale, (down, up) = self.gate()[:, None] * self.scale, self.factors()
+        return _of(scale[:, :, None] * down, members).to(precision), _of(up, members).to(precision)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A (K, r, in) and B (K, changed, r), as they change the layer."""
+        return self.down, self.up
 
     def matrices(self) -> Tensor:
         """(alpha / r) * B A."""
-        return self.up * self.scale[:, None, :] @ self.down
+        down, up = self.factors()
+        return up * self.scale[:, None, :] @ down
 
     def trained_parameters(self) -> list[int]:
         """r (in + changed)."""

@@ -1,6 +1,7 @@
 """LoRA: a low-rank update on every candidate block."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -21,6 +22,7 @@ class Lora(BlockMethod):
     """
 
     chosen: Tensor
+    block: ClassVar[type[LowRankBlock]] = LowRankBlock
 
     def adapt(
         self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
@@ -30,7 +32,7 @@ class Lora(BlockMethod):
         self.register_buffer("chosen", chosen, persistent=False)
         fork = self.insert(
             backbone,
-            lambda linear, outputs, place: LowRankBlock(
+            lambda linear, outputs, place: self.block(
                 linear, outputs, lambda: self.chosen[:, place], members, generators
             ),
         )

@@ -33,6 +33,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("selective_lora", {"blocks": ("q", "k", "v", "proj")}),
     ("random_blocks", {}),
     ("largest_norm", {}),
+    ("oplora", {}),
 ]
 IDS = ["-".join([name, *settings.get("blocks", ())]) for name, settings in CASES]
 

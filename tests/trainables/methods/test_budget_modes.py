@@ -128,13 +128,13 @@ def test_closed_blocks_are_never_computed_again(
     training.run_epoch()
     method, called = gated(training), set()
     for name, block in zip(method.blocks, method.placed, strict=True):
-        update = block._factors
+        update = block._scaled
 
         def watched(*args: Any, name: str = name, update: Any = update) -> Any:
             called.add(name)
             return update(*args)
 
-        block._factors = watched  # type: ignore[method-assign]
+        block._scaled = watched  # type: ignore[method-assign]
     training.run_epoch()
     assert called == set(method.active_blocks()[0]) and len(called) == 2
 
