@@ -19,6 +19,7 @@ BLOCKS = {
     "dino_vit_b16_cifar100": (48, "at most 3 of 48 blocks (6.25 %)"),
     "pacs_sketch": (48, "at most 3 of 48 blocks (6.25 %)"),
 }
+IN_A_FOLDER = "two_tower_pacs"  # whose model has its configuration with it
 AWAY = ("clip_vit_b16_imagenet", "dino_vit_b16_cifar100", "pacs_sketch")
 
 
@@ -29,7 +30,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
 
 
 def test_every_space_is_spoken_of() -> None:
-    assert set(BLOCKS) == {path.stem for path in SPACES.glob("*.yaml")}
+    assert {*BLOCKS, IN_A_FOLDER} == {path.stem for path in SPACES.glob("*.yaml")}
 
 
 @pytest.mark.parametrize("name", BLOCKS)
@@ -121,3 +122,12 @@ def test_what_cannot_meet_the_budget_is_told_with_its_numbers(sets: tuple[str, .
 )
 def test_what_can_meet_the_budget_is_let_through(sets: tuple[str, ...]) -> None:
     assert check_budget(load_space(SPACES / "clip_lambda.yaml", ["search.sampler=tpe", *sets]), 32) == 2
+
+
+def test_a_model_in_a_folder_is_looked_for_there(place: Workplace) -> None:
+    space = str(SPACES / f"{IN_A_FOLDER}.yaml")
+    output = place.sweeper("validate", space, status=2)
+    assert "model.name: the environment has no SWEEPER_DATA" in output or "open_clip_config.json" in output
+    there = "model={library: open_clip, name: ViT-B-32, pretrained: laion2b_s34b_b79k}"
+    output = place.sweeper("validate", space, "--set", there)
+    assert "blocks: 48\nbudget: at most 3 of 48 blocks (6.25 %)\nmode: path" in output
