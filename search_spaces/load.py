@@ -1,7 +1,8 @@
 """From a space file and overrides to a space, or to one message that names every mistake and its place."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -17,13 +18,13 @@ AFTER_THE_FILE = 10**9
 class Places:
     """Where every path of a space was written: a line of the file, or an override."""
 
-    def __init__(self, file: FilePath, lines: dict[Path, int]):
+    def __init__(self, file: FilePath | None, lines: dict[Path, int]):
         self._file = file
         self._at = {path: self.on_line(line) for path, line in lines.items()}
 
     def on_line(self, line: int) -> Place:
-        """A line of the file."""
-        return Place(line, f"{self._file}:{line}")
+        """A line of the file; nowhere, if there is none."""
+        return Place(line, f"{self._file}:{line}" if self._file else "")
 
     def of(self, path: Path) -> Place:
         """Where the path was written, or else the section that should have it."""
@@ -59,13 +60,16 @@ def load_space(path: FilePath | str, overrides: Sequence[str] = ()) -> Space:
     raise SpaceError(list(_lines(mistakes, places)))
 
 
-def change_space(space: Space, overrides: Sequence[str]) -> Space:
-    """A space with overrides, as for `load_space`.
+def change_space(space: Space | Mapping[str, Any], overrides: Sequence[str]) -> Space:
+    """A space, or the mapping that a space file holds, with overrides as for `load_space`.
 
     Raises:
         SpaceError: as there.
     """
-    data, places = space.dump(), Places(FilePath(space.sweep), {})
+    if not isinstance(space, Space | Mapping):
+        raise SpaceError([f"expects a space or a mapping of its sections, got {shown(space)}"])
+    data = space.dump() if isinstance(space, Space) else deepcopy(dict(space))
+    places = Places(None, {})
     mistakes = [mistake for override in overrides for mistake in _apply(override, data, places)]
     found = examine(data)
     if isinstance(found, Space) and not mistakes:

@@ -195,13 +195,14 @@ def export(
     """Take a trained model away: into a folder, into MLflow's registry, or both."""
     if (to is None) != (form is None) or not (to or register):
         raise UserError("give --to and --format for a folder, --register for MLflow's registry, or all three")
-    from sweeper import export
+    from sweeper.api import load
 
+    sweep = load(name, storage=storage)
     if to and form:
-        chosen = export.export(name, trial, to, form, storage, blocks)
+        chosen = sweep.export(to, trial=trial, format=form, blocks=blocks)
         say(f"exported {chosen.key} as {form}: {to}")
     if register:
-        chosen, version = export.register(name, trial, register, storage, blocks)
+        chosen, version = sweep.register(register, trial=trial, blocks=blocks)
         say(f"registered {chosen.key} as version {version} of {register}")
 
 

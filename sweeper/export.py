@@ -10,7 +10,7 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.study.front import recommended, worth
 from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
-from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.winner import register_model
 from trainables import checkpoint
 from trainables.checkpoint import point_folder
@@ -21,27 +21,28 @@ from trainables.training import Training
 
 
 def export(
-    name: str, trial: str | None, to: Path, form: str, storage: str | None, blocks: int | None = None
+    study: SweepStudy, folder: SweepFolder, trial: str | None, to: Path, form: str, blocks: int | None = None
 ) -> TrialRecord:
     """Writes a trained model into a folder, all of it or nothing.
 
     Args:
-        name: of the sweep.
+        study, folder: of the sweep.
         trial: a trial's number or a baseline's label; None for the recommended trial.
         blocks: of a path, the number of open blocks; None for the trial's best point inside the budget.
         to: the folder; not there yet, or empty.
         form: a key of `FORMATS`.
-        storage: URL of the Optuna storage, as it is given now.
 
     Returns:
         The trial that was written.
 
     Raises:
-        UserError: no such sweep, no such finished trial, or the folder is in use.
+        UserError: no such finished trial or format, or the folder is in use.
         ProblemError: the model or the task's data cannot be had, or the format cannot hold the method.
     """
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: there is none; there are {', '.join(FORMATS)}")
     _refuse_used(to)
-    _, chosen, trained = _taken(name, trial, storage, blocks)
+    chosen, trained = _taken(study, folder, trial, blocks)
     beside = to.absolute().parent
     beside.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
@@ -53,12 +54,12 @@ def export(
 
 
 def register(
-    name: str, trial: str | None, model: str, storage: str | None, blocks: int | None = None
+    study: SweepStudy, folder: SweepFolder, trial: str | None, model: str, blocks: int | None = None
 ) -> tuple[TrialRecord, str]:
     """Makes a trained model a version of a registered model of MLflow.
 
     Args:
-        name, trial, storage, blocks: as for `export`.
+        study, folder, trial, blocks: as for `export`.
         model: the name that it is registered under.
 
     Returns:
@@ -68,23 +69,21 @@ def register(
         UserError: as `export`, or MLflow has no run of the sweep, is away or refuses.
         ProblemError: the model or the task's data cannot be had.
     """
-    study, chosen, trained = _taken(name, trial, storage, blocks)
+    chosen, trained = _taken(study, folder, trial, blocks)
     with tempfile.TemporaryDirectory() as scratch:
         FORMATS["adapter"](trained, Path(scratch))
-        return chosen, register_model(study, chosen, Path(scratch), model)
+        return chosen, register_model(study, chosen, Path(scratch), model, folder.home)
 
 
 def _taken(
-    name: str, trial: str | None, storage: str | None, blocks: int | None = None
-) -> tuple[SweepStudy, TrialRecord, Trained]:
+    study: SweepStudy, folder: SweepFolder, trial: str | None, blocks: int | None
+) -> tuple[TrialRecord, Trained]:
     """The trial that is meant, as its training left it."""
-    folder = SweepFolder(name)
-    study = open_study(folder, folder.storage(storage))
     record = study.record()
     chosen = choose(record, trial, blocks)
     space = space_of(study.space, record, chosen)
     place = place_of(folder, study, chosen)
-    return study, chosen, restored(_without_tests(space.dump()), space, place, chosen)
+    return chosen, restored(_without_tests(space.dump()), space, place, chosen)
 
 
 def _refuse_used(to: Path) -> None:

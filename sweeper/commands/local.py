@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from sweeper.api import load
 from sweeper.commands.options import say, show
 from sweeper.driver.progress import sweep_line, under_way
 from sweeper.errors import UserError
 from sweeper.report import front_table
-from sweeper.report.outcome import write_outcome
-from sweeper.storage.folders import SweepFolder, names
+from sweeper.storage.folders import names
 from sweeper.storage.optuna_storage import open_storage
-from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.study.sweep_study import SweepStudy
 
 
 class Local:
@@ -31,13 +31,13 @@ class Local:
             return
         for name in names():
             try:
-                say(sweep_line(self._open(name).record()))
+                say(load(name))
             except UserError as error:
                 say(f"{name}: {error}")
 
     def show(self, name: str) -> None:
         """How far a sweep is, what is under way, and its front."""
-        record = self._open(name).record()
+        record = load(name, storage=self._storage).record
         say(sweep_line(record))
         if any(run.state == "running" for run in record.runs):
             show(under_way(record))
@@ -45,9 +45,4 @@ class Local:
 
     def report(self, name: str) -> None:
         """Writes the report as the sweep stands now."""
-        outcome = write_outcome(self._open(name), SweepFolder(name))
-        say(f"report: {outcome.page}")
-
-    def _open(self, name: str) -> SweepStudy:
-        folder = SweepFolder(name)
-        return open_study(folder, folder.storage(self._storage))
+        say(f"report: {load(name, storage=self._storage).report()}")

@@ -92,8 +92,13 @@ def cluster(where: str) -> Iterator[None]:
     """Ray for the length of a sweep, started here or joined.
 
     Raises:
-        UserError: the cluster cannot be reached.
+        UserError: the cluster cannot be reached, or this process uses one already.
     """
+    if ray.is_initialized():
+        raise UserError(
+            "Ray is in use in this process, by another sweep or by yourself: wait for its end, or call "
+            "ray.shutdown()"
+        )
     check_address(where)
     with _sockets() as short:
         here = {"include_dashboard": False, **short}

@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM and a terminal that closes: a clean stop that can be resumed."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,7 +23,10 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[Self]:
-        """Puts the handlers in, and the earlier ones back."""
+        """Puts the handlers in, and the earlier ones back. Only a main thread may, and gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         # nohup has a process ignore that its terminal closes.
         ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         numbers = [number for number in _SIGNALS if not (ignored and number == signal.SIGHUP)]

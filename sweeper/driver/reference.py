@@ -10,18 +10,22 @@ from torch import nn
 
 import trainables
 from search_spaces import Space
-from sweeper.storage.folders import ROOT
+from sweeper.storage.folders import references
 from trainables.fingerprint import fingerprint
 from trainables.measures import Metrics
 from trainables.problem import Problem
 
-FOLDER = ROOT / ".references"
-
 _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "transformers", "pillow")
 
 
-def known_reference(problem: Problem, space: Space, measure: Callable[[], Metrics]) -> Mapping[str, float]:
-    """What an earlier sweep measured of the same model, pictures, precision and code; else what is now."""
+def known_reference(
+    problem: Problem, space: Space, measure: Callable[[], Metrics], home: Path = Path()
+) -> Mapping[str, float]:
+    """What an earlier sweep measured of the same model, pictures, precision and code; else what is now.
+
+    Args:
+        home: the folder of the sweeps, as in `SweepFolder`.
+    """
     measured_on = (
         space.model.dump(),
         problem.backbone,
@@ -35,12 +39,12 @@ def known_reference(problem: Problem, space: Space, measure: Callable[[], Metric
         [_version(library) for library in _LIBRARIES],
         [file.read_text() for file in sorted(Path(trainables.__path__[0]).rglob("*.py"))],
     )
-    file = FOLDER / f"{fingerprint(measured_on)}.json"
+    file = references(home) / f"{fingerprint(measured_on)}.json"
     if file.exists():
         known: dict[str, float] = json.loads(file.read_text())
         return known
     metrics = measure()
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
     partial.write_text(json.dumps(metrics))
     partial.rename(file)

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,19 +53,21 @@ PACKS_A_RUN = 500
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a sweep runs and what it is kept in, as given on the command line.
+    """Where a sweep runs and what it is kept in, as a person has given it.
 
     Attributes:
         cluster: address of a Ray cluster, or `LOCAL`.
         storage: SQLAlchemy URL of the Optuna storage; None for a journal file in the sweep's folder.
         console: where a person looks.
         source: the space file, where it is known.
+        home: as in `SweepFolder`.
     """
 
     cluster: str
     storage: str | None
     console: Console
     source: Path | None = None
+    home: Path = field(default_factory=Path.cwd)
 
     def say(self, sentence: str) -> None:
         """Tells a person what is waited for."""
@@ -85,7 +87,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         UserError: before anything has been started.
         KeyboardInterrupt: interrupted; can be resumed.
     """
-    folder = SweepFolder(space.sweep)
+    folder = SweepFolder(space.sweep, around.home)
     problem = open_problem(space.dump(), makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
@@ -94,11 +96,11 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
-        check_mlflow(space.sweep)
+        check_mlflow(space.sweep, around.home)
         with cluster(around.cluster):
             wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
-            reference, pack = _measure(problem, space, around.cluster)
+            reference, pack = _measure(problem, space, around)
             study = SweepStudy.create(
                 space, blocks, reference, pack, storage, results, folder.study, folder.id, problem.damaged
             )
@@ -128,7 +130,7 @@ def resume(
             another value is to be changed.
         KeyboardInterrupt: interrupted again; can be resumed.
     """
-    folder = SweepFolder(name)
+    folder = SweepFolder(name, around.home)
     url = folder.storage(around.storage)
     with Interruption().handled() as interruption, _alone(folder, url) as lock:
         study = open_study(folder, url, around.say)
@@ -201,23 +203,34 @@ def _packs(space: Space) -> int:
     return max(1, min(slots(space), space.resources.max_parallel or sys.maxsize))
 
 
-def _measure(problem: Problem, space: Space, where: str) -> tuple[Mapping[str, float], int]:
+def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapping[str, float], int]:
     """The pre-trained model's metrics and the pack size, measured where the trials will run.
 
     A process that has used a GPU holds some of its memory until it ends, so the driver does not use any.
     """
     own, at_once = space.resources, _packs(space)
-    if where == LOCAL and not own.gpus_per_trial:
-        torch.set_num_threads(max(1, int(own.cpus_per_trial)))
-        reference = known_reference(problem, space, lambda: _reference(problem, space))
-        return reference, choose_pack(problem, space, at_once)
+    if around.cluster == LOCAL and not own.gpus_per_trial:
+        with _threads(max(1, int(own.cpus_per_trial))):
+            reference = known_reference(problem, space, lambda: _reference(problem, space), around.home)
+            return reference, choose_pack(problem, space, at_once)
     options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
     shared = ray.put(problem)
     measure = ray.remote(**options)(_reference)
     choose = ray.remote(**options)(choose_pack)
     pack = choose.remote(shared, space, at_once)
-    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space)))
+    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space)), around.home)
     return reference, ray.get(pack)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Computes with so many threads, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _reference(problem: Problem, space: Space) -> Metrics:
@@ -228,7 +241,11 @@ def _run(
     study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
 ) -> Outcome:
     tracker = Tracker(
-        study, lambda key: _history(folder.trial(key, study.results)), around.say, around.source
+        study,
+        lambda key: _history(folder.trial(key, study.results)),
+        around.say,
+        around.source,
+        folder.home,
     )
     tracker.open()
     trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)

@@ -25,7 +25,7 @@ FILES = (
 _PATIENCE = 120.0  # seconds to wait for another writer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Folder(SweepFolder):
     """A sweep's folder but for its report, which is under the service's."""
 
@@ -62,7 +62,7 @@ class Reports:
             raise ServiceError(503, "other reports are being written; try again in a minute") from None
         try:
             if self._written.get(name) is not snapshot:
-                await run_in_threadpool(write_outcome, snapshot.study, _Folder(name, self._root))
+                await run_in_threadpool(write_outcome, snapshot.study, _Folder(name, root=self._root))
                 self._written[name] = snapshot
         finally:
             self._writing.release()

@@ -2,16 +2,16 @@
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import make_url
 
 from sweeper.errors import UserError
-from sweeper.storage.optuna_storage import shown
+from sweeper.storage.optuna_storage import located, shown
 
-ROOT = Path("sweeps")
+_SWEEPS = "sweeps"
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,18 @@ class SweepFolder:
     """``sweeps/<name>``: the journal, the checkpoints (unless they are kept elsewhere), the report.
 
     Its ``sweep.json`` notes where the study is, under which name, and the sweep's id.
+
+    Attributes:
+        home: the absolute folder that ``sweeps`` is in; the working folder, unless another is given.
     """
 
     name: str
+    home: Path = field(default_factory=Path.cwd)
 
     @property
     def path(self) -> Path:
         """The folder itself."""
-        return (ROOT / self.name).absolute()
+        return self.home / _SWEEPS / self.name
 
     @property
     def journal(self) -> Path:
@@ -81,19 +85,24 @@ class SweepFolder:
             return given
         note = self._note()
         if not note:
-            near = difflib.get_close_matches(self.name, names(), n=1)
+            near = difflib.get_close_matches(self.name, names(self.home), n=1)
             hint = (
                 f"; did you mean '{near[0]}'?" if near else "; `python -m sweeper list` shows what there is"
             )
-            raise UserError(f"there is no sweep '{self.name}' in {ROOT.absolute()}{hint}")
+            raise UserError(f"there is no sweep '{self.name}' in {self.home / _SWEEPS}{hint}")
         url: str | None = note["storage"]
         if url is not None and make_url(url).password == "***":
             raise UserError(
                 f"the study of sweep '{self.name}' is in {url}: set SWEEPER_STORAGE to it with its password"
             )
-        return url
+        return url and located(url, self.home)
 
 
-def names() -> list[str]:
-    """Names of the sweeps in this working directory."""
-    return sorted(note.parent.name for note in ROOT.glob("*/sweep.json"))
+def names(home: Path = Path()) -> list[str]:
+    """Names of the sweeps that are kept in a folder; in the working folder, unless another is given."""
+    return sorted(note.parent.name for note in home.glob(f"{_SWEEPS}/*/sweep.json"))
+
+
+def references(home: Path = Path()) -> Path:
+    """Where scores of pre-trained models are kept, beside the sweeps."""
+    return home / _SWEEPS / ".references"

@@ -62,6 +62,22 @@ def open_storage(url: str | None, journal: Path, waiting: Waiting | None = None)
         return PatientStorage(database, patience)  # type: ignore[abstract]  # completed below
 
 
+def located(url: str, base: Path) -> str:
+    """A URL; that of a SQLite file, with an absolute path.
+
+    Args:
+        base: the folder that a relative path is meant from.
+
+    Raises:
+        UserError: it is no URL of a database.
+    """
+    parsed = parse_url(url)
+    file = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not file or file.startswith((":memory:", "file:")):
+        return url
+    return parsed.set(database=str(base / file)).render_as_string(hide_password=False)
+
+
 @contextmanager
 def opening(url: URL) -> Iterator[None]:
     """Turns what goes wrong in opening a database into a message.

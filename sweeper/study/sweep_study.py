@@ -156,6 +156,11 @@ class SweepStudy:
         """As `edition_of`, when the study was opened or changed by this process."""
         return self.id, self._asked
 
+    @property
+    def current(self) -> bool:
+        """Whether the storage still has the sweep, and no other process has changed what is asked of it."""
+        return SweepStudy.edition_of(self.name, self._storage) == self.edition
+
     def identify(self) -> str:
         """The sweep's id; one from before there were ids is given one."""
         if self.id is None:

@@ -24,12 +24,11 @@ _KIND = {"mlflow.experimentKind": "custom_model_development"}
 # MLflow takes 1000 entries in a batch, of which 100 parameters and 100 tags.
 _PARAMS, _METRICS = 100, 800
 _PAGE = 500
-_DEFAULT_URI = "sqlite:///mlflow.db"
 
 
-def tracking_uri() -> str:
-    """``MLFLOW_TRACKING_URI``, or a SQLite file in the working directory."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or _DEFAULT_URI
+def tracking_uri(home: Path = Path()) -> str:
+    """``MLFLOW_TRACKING_URI``, or the SQLite file ``mlflow.db`` in a folder, which is the working one."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}"
     return parse_url(uri).render_as_string(hide_password=False) if uri.startswith("postgres") else uri
 
 
@@ -43,13 +42,17 @@ def line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def check_mlflow(experiment: str) -> None:
+def check_mlflow(experiment: str, home: Path = Path()) -> None:
     """Asks MLflow for the experiment before anything is measured. An MLflow that is away may be so.
+
+    Args:
+        experiment: its name.
+        home: as for `tracking_uri`.
 
     Raises:
         UserError: it refuses.
     """
-    uri = tracking_uri()
+    uri = tracking_uri(home)
     _be_brief()
     try:
         _experiment(MlflowClient(uri), experiment)
@@ -192,7 +195,9 @@ class Runs:
         self.client = MlflowClient(self._uri)
         found = _experiment(self.client, self._name)
         self.experiment = (
-            found.experiment_id if found else self.client.create_experiment(self._name, tags=_KIND)
+            found.experiment_id
+            if found
+            else self.client.create_experiment(self._name, _artifacts(self._uri, self._name), _KIND)
         )
         if self._adopt:
             for run in self._search("tags.key != ''"):
@@ -227,6 +232,12 @@ class Runs:
         else:
             self.call(self.client.set_terminated, run.run_id, wanted.status, wanted.ended)
         run.status = wanted.status
+
+
+def _artifacts(uri: str, experiment: str) -> str | None:
+    """Where the files of an experiment go: beside a SQLite file, wherever MLflow's server puts them else."""
+    file = uri.removeprefix("sqlite:///")
+    return None if file == uri else (Path(file).absolute().parent / "mlruns" / experiment).as_uri()
 
 
 def _known(run: Run) -> Known:

@@ -1,6 +1,7 @@
 """The winner, as MLflow's pyfunc loads it: code that is kept with the adapter, and no pickle."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,14 @@ class Winner(PythonModel):
         self._card = read_card(folder / CARD_FILE)
         self._given = load_adapter(folder, open_backbone(self._card["model"]))
 
-    # MLflow would take types for its own schema of the input.
+    # Of a bare array MLflow makes no schema of its own, and asks for no types either.
     @torch.no_grad()
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """A frame (N, C), its columns named by the classes."""
         backbone, head = self._given.backbone, self._given.head
         assert head is not None  # every adapter has one

@@ -46,12 +46,18 @@ class Tracker:
         history: gives the epochs of a run that has ended, from its checkpoint.
         say: told, in the tracker's thread, when MLflow is away or refuses, and when it is back.
         source: the space file, where it is known.
+        home: as for `tracking_uri`.
     """
 
     def __init__(
-        self, study: SweepStudy, history: History, say: Callable[[str], None], source: Path | None = None
+        self,
+        study: SweepStudy,
+        history: History,
+        say: Callable[[str], None],
+        source: Path | None = None,
+        home: Path = Path(),
     ) -> None:
-        uri = tracking_uri()
+        uri = tracking_uri(home)
         self._server, self._say, self._history = server(uri), say, history
         self._space, self._name, self._origin = study.space, study.name, origin(source)
         self._record = study.record()

@@ -42,13 +42,21 @@ def log_winner(runs: Runs, trial: TrialRecord, adapter: Path) -> str:
     return str(model.model_id)
 
 
-def register_model(study: SweepStudy, trial: TrialRecord, adapter: Path, name: str) -> str:
+def register_model(
+    study: SweepStudy, trial: TrialRecord, adapter: Path, name: str, home: Path = Path()
+) -> str:
     """Makes a trial the next version of a registered model, which may be new; the number of the version.
+
+    Args:
+        study, trial: the trial and its sweep.
+        adapter: the folder of what the trial has learned.
+        name: of the registered model.
+        home: as for `tracking_uri`.
 
     Raises:
         UserError: MLflow has no run of the sweep, is away or refuses.
     """
-    uri = tracking_uri()
+    uri = tracking_uri(home)
     runs = Runs(study.space.sweep, study.identify(), study.predates_ids, uri, Patience(server(uri), None))
     try:
         runs.open()
