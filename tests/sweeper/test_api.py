@@ -1,4 +1,4 @@
-"""The API, as a script uses it: a real sweep from another thread, kept in a folder that is not the working one."""
+"""The API, as a script uses it: a sweep from another thread, in a folder that is not the working one."""
 
 import contextlib
 import json

@@ -19,8 +19,16 @@ def remember(name: str, url: str | None) -> SweepFolder:
 
 def test_where_a_study_is_kept_is_remembered() -> None:
     assert remember("journal", None).storage(None) is None
-    assert remember("sqlite", "sqlite:///study.db").storage(None) == "sqlite:///study.db"
+    assert remember("sqlite", "sqlite:///study.db").storage(None) == f"sqlite:///{Path.cwd()}/study.db"
     assert names() == ["journal", "sqlite"]
+
+
+def test_a_file_is_found_from_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember("sqlite", "sqlite:///study.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert SweepFolder("sqlite", tmp_path).storage(None) == f"sqlite:///{tmp_path}/study.db"
+    assert (names(), names(tmp_path)) == ([], ["sqlite"])
 
 
 def test_a_password_is_never_written_down() -> None:
