@@ -98,6 +98,21 @@ def resume(
 
 
 @app.command()
+def init(
+    model: Annotated[str, typer.Option(help="its name in open_clip or timm, such as ViT-B-32")],
+    data: Annotated[Path, typer.Option(help="a folder of class folders, or of train, val and test")],
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="TAG", help="its weights; else usual ones")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="the file to write; else one named after the data")] = None,
+) -> None:
+    """Write a space to begin with, for your own model and pictures."""
+    from sweeper.commands.init import write_space
+
+    say(write_space(model, pretrained, data, to))
+
+
+@app.command()
 def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     """Check a space; show it with its defaults, its blocks, its budget and its cost.
 
