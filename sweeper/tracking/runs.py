@@ -237,7 +237,7 @@ class Runs:
 def _artifacts(uri: str, experiment: str) -> str | None:
     """Where the files of an experiment go: beside a SQLite file, wherever MLflow's server puts them else."""
     file = uri.removeprefix("sqlite:///")
-    return None if file == uri else (Path(file).absolute().parent / "mlruns" / experiment).as_uri()
+    return None if file == uri else str(Path(file).absolute().parent / "mlruns" / experiment)
 
 
 def _known(run: Run) -> Known:
