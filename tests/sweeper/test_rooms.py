@@ -14,7 +14,7 @@ ROOMS = (
     ("report", "tracking"),
     ("export",),
     ("driver",),
-    ("service",),
+    ("api", "service"),
     ("commands",),
     ("cli",),
     ("__main__",),
