@@ -121,8 +121,8 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     os.environ["HF_HUB_OFFLINE"] = "1"
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
-    from sweeper.commands.subsets import subsets
     from sweeper.driver.fit import check_budget, check_fit, check_steps, makes_prompts
+    from sweeper.driver.pictures import pictures
     from sweeper.driver.progress import duration
     from sweeper.report import words
     from sweeper.search.suggest import trials_of
@@ -147,8 +147,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         say("not on this machine yet, so `run` would refuse:", missing)
         return
     check_steps(loaded, len(blocks), len(problem.task.train))
-    for line in subsets(problem):
-        say(line)
+    say(*pictures(problem))
     cost = estimate(problem, loaded)
     runs = f"{trials_of(loaded)} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):

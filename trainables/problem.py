@@ -48,6 +48,13 @@ class Problem:
         return class_vectors(self.backbone.vectors(self.prompts)[None], len(self.task.templates))[0]
 
     @property
+    def sizes(self) -> dict[str, Mapping[str, int]]:
+        """How many pictures each split of each data set has: of ``id``, ``ood/<name>``, ``probe/<name>``."""
+        shifted = {f"ood/{name}": {"test": len(images)} for name, images in self.ood.items()}
+        probes = {f"probe/{probe.name}": probe.sizes for probe in self.probes}
+        return {"id": self.task.sizes, **shifted, **probes}
+
+    @property
     def damaged(self) -> list[str]:
         """What is said of each picture that is left out since it cannot be read, once."""
         sets = [self.task.train, self.task.val, self.task.test, *self.ood.values()]

@@ -22,6 +22,7 @@ from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import choose_pack
+from sweeper.driver.pictures import pictures
 from sweeper.driver.progress import Progress
 from sweeper.driver.reference import known_reference
 from sweeper.driver.scheduler import SweepScheduler
@@ -91,6 +92,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
     problem = open_problem(space.dump(), makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
+    around.say("\n".join(pictures(problem)))
     results = checked(results)
     claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from search_spaces import load_space
 from sweeper.commands.evaluate import evaluation_table
-from sweeper.commands.subsets import subsets
+from sweeper.driver.pictures import pictures
 from trainables import open_problem
 from trainables.backbones import open_backbone
 
@@ -39,13 +39,25 @@ def test_the_table_of_an_evaluation_names_means_per_class(
     assert "ood/digits-inverted %, mean per class" in rows and "probe/glyphs %" in rows
 
 
-def test_a_subset_of_classes_is_told() -> None:
-    space = load_space(SHIPPED, ["data.ood=[{source: digits, limit: 20, name: some}]"])
+def test_the_pictures_of_all_splits_are_counted_and_a_subset_of_classes_is_told() -> None:
+    space = load_space(
+        SHIPPED,
+        [
+            "data.id={source: digits, limit: 30, val_limit: 20}",
+            "data.ood=[{source: digits, limit: 25, name: some}]",
+            "data.probes=[{source: glyphs, score: knn, limit: 40, name: letters}]",
+        ],
+    )
     problem = open_problem(space.dump())
-    assert list(subsets(problem)) == []
-    some = problem.ood["some"].placed([3, 1, 4, 0, 2, 5, 6, 7, 8, 9])
-    assert list(subsets(replace(problem, ood={"some": some}))) == []
-    fewer = replace(some, answers=torch.tensor([1, 3]))
-    assert list(subsets(replace(problem, ood={"some": fewer}))) == [
-        "ood some: answers are among 2 of 10 classes"
+    counted = [
+        "pictures of id: train 30, val 20, test 30; 10 classes",
+        "pictures of ood/some: test 25",
+        "pictures of probe/letters: train 40, val 40, test 40",
     ]
+    assert list(pictures(problem)) == counted
+    some = problem.ood["some"].placed([3, 1, 4, 0, 2, 5, 6, 7, 8, 9])
+    assert list(pictures(replace(problem, ood={"some": some}))) == counted
+    fewer = replace(some, answers=torch.tensor([1, 3]))
+    assert list(pictures(replace(problem, ood={"some": fewer})))[1] == (
+        "pictures of ood/some: test 25; answers among 2 of 10 classes"
+    )

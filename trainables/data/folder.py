@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trainables.data.listing import PICTURES, holds_pictures, in_order, picture_files, subfolders
+from trainables.data.meant import meant_above, meant_below
 from trainables.data.pictures import Listed, file_pictures
 from trainables.data.splits import SPELLINGS, WHOLE
 from trainables.errors import MissingError, ProblemError, warn
@@ -52,10 +53,7 @@ class FolderSet:
             raise ProblemError(f"path: {folder} holds no picture at all ({kinds})")
         for name, files in zip(self.classes, found, strict=True):
             if not files:
-                raise ProblemError(
-                    f"path: {folder / name} holds no picture ({kinds}); put the class's pictures there, or "
-                    "move the folder elsewhere if it is no class"
-                )
+                raise ProblemError(f"path: {folder / name} holds no picture ({kinds}); {_instead_of(folder)}")
         labels = np.repeat(np.arange(len(found)), [len(files) for files in found])
         return Listed(file_pictures(folder, list(chain.from_iterable(found))), labels)
 
@@ -144,8 +142,8 @@ def _look_beside(whole: Path, splits: Mapping[str, Path]) -> None:
     if classes:
         names = ", ".join(folder.name for folder in splits.values())
         raise ProblemError(
-            f"path: {whole} has folders for splits ({names}) beside class folders ({_some(classes)}); move "
-            f"what does not belong there elsewhere, or give {whole / '{split}'} to use the splits alone"
+            f"path: {whole} has folders for splits ({names}) beside class folders ({_some(classes)}); "
+            f"give {whole / '{split}'} to use the splits alone"
         )
     for folder in filled:
         warn(f"{folder} holds pictures but no class folders; it is not used")
@@ -158,9 +156,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
     if not names:
         raise ProblemError(f"path: {folder} has no class folders; {_folder_above(folder)}")
     if len(names) == 1:
-        raise ProblemError(
-            f"path: {folder} has one class folder only ({names[0]}); {_folder_below(inside[0])}"
-        )
+        raise ProblemError(f"path: {folder} has one class folder only ({names[0]}); {_folder_below(folder)}")
     splits = {own for name in names if (own := _split_of(name))}
     if len(splits) > 1:
         raise ProblemError(
@@ -175,21 +171,30 @@ def _classes(folder: Path) -> tuple[str, ...]:
             f"path: all folders in {folder} ({_some(names)}) have the same folders in them "
             f"({_some(shared)}); give the path of one folder of class folders{one}"
         )
+    if not any(map(holds_pictures, inside)) and (meant := meant_below(folder)):
+        warn(f"the classes of {folder} are {_some(names)}, each with folders in it; did you mean {meant}?")
     return names
+
+
+def _instead_of(folder: Path) -> str:
+    """What to give in place of a folder of which not every folder is a class."""
+    if meant := meant_below(folder):
+        return f"did you mean {meant}?"
+    return "put the class's pictures there, or give a path to a folder in which every folder is a class"
 
 
 def _folder_above(folder: Path) -> str:
     """What to give in place of a folder without class folders."""
-    if holds_pictures(folder) and len(subfolders(folder.parent)) > 1:
-        return f"its pictures are of one class; the folder of all classes seems to be {folder.parent}"
-    return "expects a folder a class, or train, val and test"
+    if not (meant := meant_above(folder)):
+        return "expects a folder a class, or train, val and test"
+    kind = "its pictures are of one class" if holds_pictures(folder) else "it lies below them"
+    return f"{kind}; did you mean {meant}?"
 
 
-def _folder_below(only: Path) -> str:
+def _folder_below(folder: Path) -> str:
     """What to give in place of a folder with one folder in it."""
-    while len(inside := subfolders(only)) == 1:
-        only = inside[0]
-    return f"the folder of all classes seems to be {only}" if inside else "a task has two or more"
+    meant = meant_below(folder)
+    return f"did you mean {meant}?" if meant else "a task has two or more"
 
 
 def _shared_folders(folders: Collection[Path]) -> list[str]:

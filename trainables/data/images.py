@@ -117,6 +117,12 @@ class Task:
     test: ImageSet
     ids: tuple[str, ...] = field(default=(), kw_only=True)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many pictures each split has, without those that are empty."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: len(images) for name, images in splits.items() if len(images)}
+
     def to(self, device: str) -> "Task":
         """The same task with its images on a device."""
         return replace(self, train=self.train.to(device), val=self.val.to(device), test=self.test.to(device))

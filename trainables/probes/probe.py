@@ -32,6 +32,11 @@ class Probe(ABC):
         """How many are encoded for an accuracy on the validation split."""
         return 0
 
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many pictures each split has that is used."""
+        return {}
+
     @classmethod
     @abstractmethod
     def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
@@ -67,6 +72,11 @@ class ClassificationProbe(Probe):
     def image_sets(self) -> Sequence[ImageSet]:
         """The pictures of its splits, some of which may be empty."""
         return self.task.train, self.task.val, self.task.test
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many pictures each split has; no train where the probe does not learn from it."""
+        return self.task.sizes
 
     @property
     def pictures(self) -> int:

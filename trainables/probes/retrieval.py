@@ -59,6 +59,11 @@ class RetrievalProbe(Probe):
         return cls(name, {"val": _with_texts(pairs.val, backbone), "test": _with_texts(pairs.test, backbone)})
 
     @property
+    def sizes(self) -> Mapping[str, int]:
+        """How many pictures each split has."""
+        return {split: len(captioned.images) for split, captioned in self.splits.items()}
+
+    @property
     def pictures(self) -> int:
         """Those of the validation split."""
         return len(self.splits["val"].images)

@@ -218,7 +218,7 @@ def test_folders_that_are_no_task_are_refused(
     write_classes(tmp_path / "hole", {"dog": 3, "cat": 0})
     assert told("hole").startswith("path: hole/cat holds no picture (.jpg, .jpeg, .png, ")
     assert told("hole").endswith(
-        "; put the class's pictures there, or move the folder elsewhere if it is no class"
+        "; put the class's pictures there, or give a path to a folder in which every folder is a class"
     )
     write_classes(tmp_path / "empty", {"dog": 0, "cat": 0})
     assert told("empty").startswith("path: empty holds no picture at all (.jpg")
@@ -230,7 +230,7 @@ def test_folders_that_are_no_task_are_refused(
 
 
 BESIDE = (
-    "path: . has folders for splits (train, test) beside class folders (cat, dog); move what does not belong"
+    "path: . has folders for splits (train, test) beside class folders (cat, dog); give {split} to use the"
 )
 LIKE_SPLITS = (
     "path: . has folders named like splits (Test, Train) without class folders in them; expects a folder a"
@@ -238,6 +238,7 @@ LIKE_SPLITS = (
 SHARED = (
     "path: all folders in . ({}) have the same folders in them ({}); give the path of one folder of class fol"
 )
+LOW = "path: {} has no class folders; its pictures are of one class; did you mean {}?"
 UNCLEAR: list[tuple[list[str], str, str]] = [
     (["train/cat", "train/dog", "test/cat", "test/dog", "cat", "dog"], ".", BESIDE),
     (
@@ -261,17 +262,23 @@ UNCLEAR: list[tuple[list[str], str, str]] = [
     (
         ["pets/cat", "pets/dog"],
         ".",
-        "path: . has one class folder only (pets); the folder of all classes seems to be pets",
+        "path: . has one class folder only (pets); did you mean pets?",
     ),
     (
         ["a/b/cat", "a/b/dog"],
         ".",
-        "path: . has one class folder only (a); the folder of all classes seems to be a/b",
+        "path: . has one class folder only (a); did you mean a/b?",
     ),
     (
         ["cat", "dog"],
         "dog",
-        "path: dog has no class folders; its pictures are of one class; the folder of all cla",
+        "path: dog has no class folders; its pictures are of one class; did you mean .?",
+    ),
+    (["textures/cat", "textures/dog"], "textures/cat", LOW.format("textures/cat", "textures")),
+    (
+        ["pets/train/cat", "pets/train/dog", "pets/val/cat"],
+        "pets/train/cat",
+        LOW.format("pets/train/cat", "pets"),
     ),
     (["1", "01", "2"], ".", "path: the class folders 01 and 1 are one number; rename one of them"),
 ]
@@ -291,6 +298,35 @@ def test_a_folder_whose_meaning_is_not_clear_is_refused(
     write_classes(tmp_path, dict.fromkeys(folders, 2))
     told = refusal(make_source("folder", path=f"{tmp_path}/{path}".removesuffix("/.")))
     assert told.replace(f"{tmp_path}/", "").replace(str(tmp_path), ".").startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("classes", "meant"),
+    [
+        (["textures/cat", "textures/dog"], "textures"),
+        (["data/pets/images/cat", "data/pets/images/dog"], "data/pets/images"),
+        (["images/train/cat", "images/train/dog", "images/val/cat", "images/val/dog"], "images"),
+    ],
+)
+def test_a_folder_beside_that_of_the_classes_is_told_which_path_to_give(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, classes: list[str], meant: str
+) -> None:
+    """Results of earlier work must never seem to be in the way."""
+    write_classes(tmp_path, dict.fromkeys(classes, 4) | {"results/plots": 0, "sweeps": 0})
+    told = refusal(make_source("folder", path=tmp_path)).replace(str(tmp_path), "HERE")
+    assert told.startswith("path: HERE/results holds no picture (.jpg, ")
+    assert told.endswith(f"; did you mean HERE/{meant}?")
+    load_task(make_source("folder", path=tmp_path / meant), SMALL)
+
+
+def test_folders_of_folders_of_pictures_are_told_to_be_classes(
+    tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_classes(tmp_path, {"pets/cat": 5, "pets/dog": 5, "plants/rose": 5, "plants/oak": 5})
+    assert load_task(make_source("folder", path=tmp_path), SMALL).classes == ("pets", "plants")
+    assert (
+        f"are pets, plants, each with folders in it; did you mean {tmp_path}/pets?" in capsys.readouterr().err
+    )
 
 
 def test_classes_below_a_folder_of_their_own_are_pictures_of_one_class(
