@@ -2,23 +2,27 @@
 
 from collections.abc import Iterator, Mapping
 
+from sweeper.report.counted import standard_error
 from trainables.data import ImageSet
 from trainables.probes import HeadProbe
 from trainables.problem import Problem
 
 
 def pictures(problem: Problem) -> Iterator[str]:
-    """A line for each data set: the pictures of its splits, and its classes.
+    """A line for each data set: the pictures of its splits, and its classes; and what they can tell apart.
 
     ::
 
         pictures of id: train 600, val 200, test 200; 10 classes
         pictures of ood/some: test 200; answers among 2 of 10 classes
+        standard error of an ID accuracy of 90 %: 2.1 points on val
     """
     subsets = _subsets(problem)
     for name, sizes in problem.sizes.items():
         splits = ", ".join(f"{split} {count}" for split, count in sizes.items())
         yield f"pictures of {name}: {splits}{subsets.get(name, '')}"
+    error = standard_error(90, len(problem.task.val))
+    yield f"standard error of an ID accuracy of 90 %: {error:.1f} points on val"
 
 
 def _subsets(problem: Problem) -> Mapping[str, str]:

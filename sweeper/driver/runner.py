@@ -104,7 +104,16 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
             check_shared(results, space)
             reference, pack = _measure(problem, space, around)
             study = SweepStudy.create(
-                space, blocks, reference, pack, storage, results, folder.study, folder.id, problem.damaged
+                space,
+                blocks,
+                reference,
+                pack,
+                storage,
+                results,
+                folder.study,
+                folder.id,
+                problem.damaged,
+                problem.sizes,
             )
             if study.asked < space.search.trials:
                 around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")

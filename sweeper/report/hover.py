@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from html import escape
 
-from sweeper.report import words
+from sweeper.report import counted, words
 from sweeper.report.points import Mean
 from sweeper.study.records import SweepRecord, TrialRecord
 
@@ -12,9 +12,9 @@ def of_run(record: SweepRecord, row: TrialRecord, whole: bool = True) -> str:
     """A trial or baseline: its parameters, objectives and open blocks; or its objectives alone."""
     lines = [f"<b>{row.role} {plain(row.label, 60)}</b>"]
     if not whole:
-        return "<br>".join([*lines, *_objectives(row.metrics)])
+        return "<br>".join([*lines, *_objectives(record, row.metrics)])
     lines += [f"{plain(k, 40)}: {plain(words.setting(v, record), 60)}" for k, v in row.parameters.items()]
-    lines += _objectives(row.metrics)
+    lines += _objectives(record, row.metrics)
     lines.append(f"active blocks: {words.active(record, row)}")
     lines += [plain(name, 40) for name in row.active[:8]]
     if len(row.active) > 8:
@@ -34,9 +34,12 @@ def of_mean(mean: Mean) -> str:
     return "<br>".join(lines)
 
 
-def of_curve(row: TrialRecord, point: Mapping[str, float]) -> str:
+def of_curve(record: SweepRecord, row: TrialRecord, point: Mapping[str, float]) -> str:
     """A point of a WiSE-FT curve."""
-    lines = [f"<b>{row.role} {plain(row.label, 60)}</b>, WiSE-FT a = {point['a']:.4g}", *_objectives(point)]
+    lines = [
+        f"<b>{row.role} {plain(row.label, 60)}</b>, WiSE-FT a = {point['a']:.4g}",
+        *_objectives(record, point),
+    ]
     lines.append(f"OOD accuracy (test): {words.figure(point.get('test/ood_accuracy'))} %")
     return "<br>".join(lines)
 
@@ -46,8 +49,8 @@ def plain(text: str, most: int) -> str:
     return escape(words.cut(text, most), quote=False)
 
 
-def _objectives(metrics: Mapping[str, float]) -> list[str]:
+def _objectives(record: SweepRecord, metrics: Mapping[str, float]) -> list[str]:
     return [
-        f"ID accuracy: {words.figure(metrics.get('id_accuracy'))} %",
+        f"ID accuracy: {counted.accuracy(record, metrics, 'id_accuracy')} %",
         f"forgetting: {words.figure(metrics.get('forgetting'))} pp",
     ]

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from sweeper.report import words
+from sweeper.report import counted, words
 from sweeper.report.blocks_plot import blocks_plot
 from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
@@ -78,6 +78,7 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "recommended": None if chosen is None else _recommended(record, chosen),
         "enough": enough_blocks(record),
         "better": [] if chosen is None else [row.label for row in dominating(record.baselines, chosen)],
+        "ties": counted.ties(record),
         "command": command,
         "no_front": words.no_front(record),
         "figures": _figures(record),
@@ -117,6 +118,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
         ("model", words.model(record)),
         ("ID task", words.task(record)),
         *([("mean per class", ", ".join(per_class))] if (per_class := words.means_per_class(record)) else []),
+        *([("counted on", told)] if (told := counted.pictures(record)) else []),
         ("budget", words.budget(record)),
         ("mode", words.mode(record.mode, record.budget)),
         ("progress", words.counts(record)),
@@ -128,7 +130,7 @@ def _recommended(record: SweepRecord, trial: TrialRecord) -> dict[str, Any]:
     return {
         "label": trial.label,
         "figures": [
-            ("ID accuracy", f"{words.figure(trial.metrics.get('id_accuracy'))} %"),
+            ("ID accuracy", f"{counted.accuracy(record, trial.metrics, 'id_accuracy')} %"),
             ("forgetting", f"{words.figure(trial.metrics.get('forgetting'))} pp"),
             ("active blocks", words.active(record, trial)),
         ],

@@ -38,8 +38,8 @@ def front_plot(record: SweepRecord) -> go.Figure:
     small = {"symbol": "line-ew", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     plain = {"symbol": "circle", "size": 8, "color": on_plot.FEASIBLE}
     strong = {"symbol": "circle", "size": 10, "color": on_plot.FRONT}
-    _add_curves(figure, "WiSE-FT, others", shown.other_curves, visible="legendonly", legendrank=2001)
-    _add_curves(figure, "WiSE-FT curve", shown.curves, legendrank=2000)
+    _add_curves(figure, record, "WiSE-FT, others", shown.other_curves, visible="legendonly", legendrank=2001)
+    _add_curves(figure, record, "WiSE-FT curve", shown.curves, legendrank=2000)
     _add(figure, record, "stopped early", shown.stopped, small, opacity=on_plot.FAINT)
     _add(figure, record, "outside budget", shown.outside, grey)
     _add(figure, record, "inside budget", shown.feasible, plain)
@@ -189,14 +189,16 @@ def _add_baseline(figure: go.Figure, record: SweepRecord, baseline: on_plot.Base
     _add(figure, record, baseline.label, baseline.runs, marker, **(joined if several else {}))
 
 
-def _add_curves(figure: go.Figure, name: str, curves: Sequence[on_plot.Curve], **more: Any) -> None:
+def _add_curves(
+    figure: go.Figure, record: SweepRecord, name: str, curves: Sequence[on_plot.Curve], **more: Any
+) -> None:
     """Dotted lines, which one entry of the legend shows and hides together."""
     for curve in curves:
         spots = [on_plot.spot(point) for point in curve.points]
         figure.add_scatter(
             x=[x for x, _ in spots],
             y=[y for _, y in spots],
-            customdata=[hover.of_curve(curve.row, point) for point in curve.points],
+            customdata=[hover.of_curve(record, curve.row, point) for point in curve.points],
             hovertemplate="%{customdata}<extra></extra>",
             mode="lines+markers",
             line={"color": curve.colour, "width": 1, "dash": "dot"},

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from sweeper.report import words
+from sweeper.report import counted, words
 from sweeper.report.confidence import Interval
 from sweeper.report.confirmed import Confirmed, confirmed
 from sweeper.report.frame import parameter_names
@@ -62,7 +62,7 @@ def columns(record: SweepRecord) -> Columns:
         *(_price(name, key) for name, key in words.closing(record).items()),
         *_objectives(record),
         *(_metric(name, f"probe/{name}") for name in probe_names(record)),
-        *_tests(),
+        *_tests(record),
         Column("feasible", False, False, lambda row: _yes(row.role == "trial" and row.feasible)),
         Column("front", False, False, lambda row: _yes(row.key in front)),
         Column("reason", False, False, lambda row: _text(words.cut(row.reason or "", 200))),
@@ -92,7 +92,7 @@ def best_columns(record: SweepRecord) -> Columns:
         Column("runs", True, False, lambda row: _runs(record, row)),
         *_parameters(record, parameter_names(record.baselines)),
         *_objectives(record),
-        *_tests(),
+        *_tests(record),
     ]
 
 
@@ -162,13 +162,13 @@ def _parameters(record: SweepRecord, names: list[str]) -> Columns:
 
 def _objectives(record: SweepRecord) -> Columns:
     active: Column[TrialRecord] = Column("active", True, False, lambda row: _active(record, row))
-    return [_metric("ID acc", "id_accuracy"), _metric("forgetting", "forgetting"), active]
+    return [_accuracy(record, "ID acc", "id_accuracy"), _metric("forgetting", "forgetting"), active]
 
 
-def _tests() -> Columns:
+def _tests(record: SweepRecord) -> Columns:
     return [
-        _metric("test acc", "test/id_accuracy"),
-        _metric("OOD acc", "test/ood_accuracy"),
+        _accuracy(record, "test acc", "test/id_accuracy"),
+        _accuracy(record, "OOD acc", "test/ood_accuracy"),
         _metric("test forgetting", "test/forgetting"),
     ]
 
@@ -182,6 +182,15 @@ def _parameter(record: SweepRecord, name: str, heading: str) -> Column[TrialReco
 
 def _metric(name: str, key: str) -> Column[TrialRecord]:
     return Column(name, True, key.startswith("test/"), lambda row: _figure(row.metrics.get(key)))
+
+
+def _accuracy(record: SweepRecord, name: str, key: str) -> Column[TrialRecord]:
+    """An accuracy with its standard error; it sorts by the accuracy."""
+
+    def read(row: TrialRecord) -> Cell:
+        return replace(_figure(row.metrics.get(key)), text=counted.accuracy(record, row.metrics, key))
+
+    return Column(name, True, key.startswith("test/"), read)
 
 
 def _price(name: str, key: str) -> Column[TrialRecord]:

@@ -6,10 +6,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.report import words
+from sweeper.report import counted, words
 from sweeper.report.frame import parameter_names
 from sweeper.report.groups import Group, groups
-from sweeper.study.front import on_front, recommended
+from sweeper.study.front import dominating, on_front, recommended
 from sweeper.study.records import SweepRecord, TrialRecord
 
 
@@ -29,10 +29,11 @@ def front_table(record: SweepRecord) -> Table:
         _add_column(table, name, [words.setting(row.parameters.get(parameter), record) for row in shown])
     for name in words.closing(record):
         _add_column(table, name)
+    cells = [counted.accuracy(record, row.metrics, "id_accuracy") for row in shown]
     for name in ("ID acc %", "forgetting pp", "active", "test acc %", "OOD acc %"):
-        _add_column(table, name)
-    if per_class := words.means_per_class(record):
-        table.caption = Text(f"mean per class, not top-1: {', '.join(per_class)}")
+        _add_column(table, name, cells if name.endswith("acc %") else ())
+    if caption := _caption(record):
+        table.caption, table.caption_justify = Text(caption), "left"
     chosen = recommended(record)
     for trial in on_front(record):
         knee = chosen is not None and trial.key == chosen.key
@@ -44,6 +45,25 @@ def front_table(record: SweepRecord) -> Table:
     table.add_section()
     table.add_row(*_pre_trained(record, len(parameters) + len(words.closing(record))), style="dim")
     return table
+
+
+def _caption(record: SweepRecord) -> str:
+    """What is to be known of the accuracies, a line each."""
+    per_class = words.means_per_class(record)
+    lines = [
+        f"mean per class, not top-1: {', '.join(per_class)}" if per_class else "",
+        counted.pictures(record),
+        _as_good(record),
+        counted.ties(record),
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _as_good(record: SweepRecord) -> str:
+    """Which baselines do at least as well as the recommended trial on both objectives, better on one."""
+    chosen = recommended(record)
+    labels = [row.label for row in dominating(record.baselines, chosen)] if chosen else []
+    return f"at least as good as the knee on both objectives: {', '.join(labels)}" if labels else ""
 
 
 def _add_column(table: Table, name: str, cells: Sequence[str] = ()) -> None:
@@ -66,11 +86,11 @@ def _cells(record: SweepRecord, name: str, row: TrialRecord, parameters: Sequenc
         name,
         *(words.setting(row.parameters.get(parameter), record) for parameter in parameters),
         *(words.setting(metrics.get(name)) for name in words.closing(record).values()),
-        words.figure(metrics.get("id_accuracy")),
+        counted.accuracy(record, metrics, "id_accuracy"),
         words.figure(metrics.get("forgetting")),
         words.active(record, row),
-        words.figure(metrics.get("test/id_accuracy")),
-        words.figure(metrics.get("test/ood_accuracy")),
+        counted.accuracy(record, metrics, "test/id_accuracy"),
+        counted.accuracy(record, metrics, "test/ood_accuracy"),
     ]
     return [Text(cell) for cell in cells]
 
@@ -80,10 +100,10 @@ def _pre_trained(record: SweepRecord, parameters: int) -> list[Text]:
     cells = [
         "pre-trained",
         *[words.UNKNOWN] * parameters,
-        words.figure(reference.get("id_accuracy")),
+        counted.accuracy(record, reference, "id_accuracy"),
         words.figure(0.0),
         words.UNKNOWN,
-        words.figure(reference.get("test/id_accuracy")),
-        words.figure(reference.get("test/ood_accuracy")),
+        counted.accuracy(record, reference, "test/id_accuracy"),
+        counted.accuracy(record, reference, "test/ood_accuracy"),
     ]
     return [Text(cell) for cell in cells]

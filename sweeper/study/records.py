@@ -98,6 +98,7 @@ class SweepRecord:
         mode: how the budget is kept: lambda is searched, the count is controlled, or the mask is searched.
         tolerance: blocks by which a trial may miss the budget.
         damaged: what is said of each picture that is left out since it cannot be read.
+        pictures: how many each split of each data set has, as `Problem.sizes`; empty where that is not known.
     """
 
     name: str
@@ -114,6 +115,7 @@ class SweepRecord:
     mode: BudgetMode = "search"
     tolerance: int = 0
     damaged: tuple[str, ...] = ()
+    pictures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def run(self, key: str) -> TrialRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""

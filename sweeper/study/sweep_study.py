@@ -78,6 +78,7 @@ class SweepStudy:
         self.pack: int = attributes["pack"]
         self.results: str | None = attributes.get("results")
         self.damaged: tuple[str, ...] = tuple(attributes.get("damaged", ()))
+        self.pictures: dict[str, dict[str, int]] = attributes.get("pictures", {})
         self._asked: int = attributes["asked"]
         self._under_way: dict[str, optuna.Trial] = {}
         self._remembered = RememberedSweep(self.space, self.budget)
@@ -94,6 +95,7 @@ class SweepStudy:
         name: str | None = None,
         sweep_id: str | None = None,
         damaged: Sequence[str] = (),
+        pictures: Mapping[str, Mapping[str, int]] | None = None,
     ) -> "SweepStudy":
         """A new sweep. Remains of a creation that was cut off are replaced.
 
@@ -104,6 +106,7 @@ class SweepStudy:
             name: under which the storage is to keep it, which is free; None for the space's own.
             sweep_id: None for a new one.
             damaged: what is said of each picture that is left out.
+            pictures: how many each split of each data set has.
         """
         budget = space.budget.count(len(blocks))
         space = with_counts(space, budget, len(blocks))
@@ -131,6 +134,7 @@ class SweepStudy:
             "pack": pack,
             "results": results,
             "damaged": list(damaged),
+            "pictures": {name: dict(splits) for name, splits in (pictures or {}).items()},
             _LAST_ATTRIBUTE: trials_of(space),
         }
         for attribute, value in attributes.items():
@@ -373,6 +377,7 @@ class SweepStudy:
             mode=self.space.budget.mode,
             tolerance=self.space.budget.tolerance,
             damaged=self.damaged,
+            pictures=self.pictures,
         )
 
 

@@ -15,6 +15,8 @@ BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv",
 CONFIRM = "confirm={trials: 2, seeds: 3}"
 REFERENCE = {"id_accuracy": 50.0, "probe/glyphs": 90.0, "retained_accuracy": 90.0, "forgetting": 0.0}
 
+PICTURES = {"id": {"train": 60, "val": 20, "test": 20}, "ood/some": {"test": 7}}
+
 
 @pytest.fixture(params=["journal", "sqlite"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
@@ -26,7 +28,8 @@ def space(*overrides: str) -> Space:
 
 
 def create(of: Space, url: str | None, folder: Path) -> SweepStudy:
-    return SweepStudy.create(of, BLOCKS, REFERENCE, 1, open_storage(url, folder / "study.journal"))
+    storage = open_storage(url, folder / "study.journal")
+    return SweepStudy.create(of, BLOCKS, REFERENCE, 1, storage, pictures=PICTURES)
 
 
 def reopen(url: str | None, folder: Path) -> SweepStudy:
@@ -65,7 +68,7 @@ def test_a_study_survives_its_process(url: str | None, tmp_path: Path) -> None:
     first = create(space(), url, tmp_path)
     play(first, 3)
     again = reopen(url, tmp_path)
-    assert again.record() == first.record()
+    assert again.record() == first.record() and again.record().pictures == PICTURES
     assert again.space == space()
     assert (again.blocks, again.budget, again.reference, again.asked) == (BLOCKS, 2, REFERENCE, 12)
 
