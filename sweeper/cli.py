@@ -122,7 +122,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     loaded = load_space(space, set_)
     from sweeper.commands.cost import confirmations, estimate
     from sweeper.driver.fit import check_budget, check_fit, check_steps, makes_prompts
-    from sweeper.driver.pictures import pictures
+    from sweeper.driver.pictures import OPENING, pictures
     from sweeper.driver.progress import duration
     from sweeper.report import words
     from sweeper.search.suggest import trials_of
@@ -141,6 +141,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         f"budget: {words.budget_of(loaded.budget, budget, len(blocks))}",
         f"mode: {words.mode(loaded.budget.mode, budget)}",
     )
+    say(OPENING)
     try:
         problem = open_problem(_without_downloads(resolved), makes_prompts(loaded))
     except MissingError as missing:
@@ -148,6 +149,8 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
         return
     check_steps(loaded, len(blocks), len(problem.task.train))
     say(*pictures(problem))
+    cpus = loaded.resources.cpus_per_trial
+    say(f"timing a few steps, two validations and a test for the cost, with a trial's {cpus:g} CPUs ...")
     cost = estimate(problem, loaded)
     runs = f"{trials_of(loaded)} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):

@@ -25,6 +25,11 @@ def device_for(gpus: float) -> str:
     return "cuda"
 
 
+def use_threads(cpus: float) -> None:
+    """Computes with as many threads as Ray lets a trial with these ``resources.cpus_per_trial`` have."""
+    torch.set_num_threads(max(1, int(cpus)))
+
+
 def workers_of(resources: Mapping[str, Any]) -> int:
     """How many processes read pictures ahead for a pack: those that are asked for, or a processor's each.
 

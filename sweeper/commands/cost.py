@@ -9,7 +9,7 @@ import torch
 
 from search_spaces import Space
 from sweeper.search.suggest import trials_of
-from trainables.device import device_for
+from trainables.device import use_threads
 from trainables.problem import Problem
 from trainables.training import Training
 
@@ -31,18 +31,24 @@ class Cost:
 
 
 def estimate(problem: Problem, space: Space) -> Cost:
-    """Times some training steps and one validation, and multiplies: as a trial here, by its threads."""
-    torch.set_num_threads(max(1, int(space.resources.cpus_per_trial)))
-    gpus = space.resources.gpus_per_trial if torch.cuda.is_available() else 0
-    training = Training(problem.to(device_for(gpus)), [space.dump()])
+    """Times some training steps and two validations, and multiplies: as a trial here, by its threads.
+
+    The first validation also fills the memory of what frozen layers make of the pictures.
+    """
+    resources = space.resources
+    use_threads(resources.cpus_per_trial)
+    gpus = resources.gpus_per_trial if torch.cuda.is_available() else 0
+    training = Training(problem.given({**resources.dump(), "gpus_per_trial": gpus}), [space.dump()])
     training.run_batches(1)
     steps = min(_STEPS, training.batches)
     step = _seconds(lambda: training.run_batches(steps)) / steps
-    validation = _seconds(training.validate)
     validations = -(-training.epochs // space.training.validate_every)
-    trained = training.epochs * training.batches * step + validations * validation
+    validated = _seconds(training.validate) if validations else 0.0
+    if validations > 1:
+        validated += (validations - 1) * _seconds(training.validate)
+    trained = training.epochs * training.batches * step + validated
     trial = trained + _seconds(training.test)
-    at_once = max(1, int((os.cpu_count() or 1) / space.resources.cpus_per_trial))
+    at_once = max(1, int((os.cpu_count() or 1) / resources.cpus_per_trial))
     runs = trials_of(space) + len(space.baseline_runs) + confirmations(space)
     return Cost(trial, trial * -(-runs // at_once), at_once)
 

@@ -9,10 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from search_spaces import Space
+from sweeper.commands.options import say
+from sweeper.driver.pictures import OPENING
 from sweeper.driver.reference import known_reference
 from sweeper.errors import UserError
 from sweeper.report.words import figure
-from trainables.device import device_for
+from trainables.device import device_for, use_threads
 from trainables.evaluate import evaluate
 from trainables.export import load_given
 from trainables.problem import open_problem
@@ -41,10 +43,13 @@ def evaluation_table(path: Path, space: Space) -> Table:
             "resources.gpus_per_trial: there is no GPU here; measure on the processor by "
             "`--set resources.gpus_per_trial=0`"
         ) from None
+    use_threads(space.resources.cpus_per_trial)
+    say(OPENING)
     problem = open_problem(resolved)
     given = load_given(path, problem.backbone, resolved["model"])
     problem, given = problem.to(device), replace(given, backbone=given.backbone.to(device))
-    before = known_reference(problem, space, lambda: measure_reference(problem, resolved))
+    before = known_reference(problem, space, lambda: measure_reference(problem, resolved), say)
+    say("measuring the model that is given ...")
     after = evaluate(replace(problem, reference=before), given, resolved["training"])
     shifts = [f"ood/{name}" for name in problem.ood]
     probes = [f"probe/{probe.name}" for probe in problem.probes]

@@ -16,6 +16,15 @@ _ROUNDS = {"random": 1, "grid": 1}
 _LEARNING = 4
 
 
+TIMING_PACKS = "timing how many trials are best trained together ..."
+"""What is said before `choose_pack` measures."""
+
+
+def times_packs(space: Space) -> bool:
+    """Whether `choose_pack` measures, which takes a while."""
+    return space.packable and space.resources.pack == "auto"
+
+
 def rounds(space: Space) -> int:
     """How many rounds a space's sampler needs at least: it learns from those before."""
     return _ROUNDS.get(space.search.sampler, _LEARNING)

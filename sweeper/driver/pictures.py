@@ -7,6 +7,9 @@ from trainables.data import ImageSet
 from trainables.probes import HeadProbe
 from trainables.problem import Problem
 
+OPENING = "opening the model and the data ..."
+"""What is said before they are opened."""
+
 
 def pictures(problem: Problem) -> Iterator[str]:
     """A line for each data set: the pictures of its splits, and its classes; and what they can tell apart.

@@ -19,11 +19,16 @@ _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "transformers",
 
 
 def known_reference(
-    problem: Problem, space: Space, measure: Callable[[], Metrics], home: Path = Path()
+    problem: Problem,
+    space: Space,
+    measure: Callable[[], Metrics],
+    say: Callable[[str], None],
+    home: Path = Path(),
 ) -> Mapping[str, float]:
     """What an earlier sweep measured of the same model, pictures, precision and code; else what is now.
 
     Args:
+        say: told before it is measured, which takes as long as the sets are large.
         home: the folder of the sweeps, as in `SweepFolder`.
     """
     measured_on = (
@@ -43,6 +48,8 @@ def known_reference(
     if file.exists():
         known: dict[str, float] = json.loads(file.read_text())
         return known
+    count = sum(sizes.get(split, 0) for sizes in problem.sizes.values() for split in ("val", "test"))
+    say(f"measuring the pre-trained model on {count} pictures ...")
     metrics = measure()
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from optuna.storages import BaseStorage
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
@@ -21,8 +20,8 @@ from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, w
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
-from sweeper.driver.packs import choose_pack
-from sweeper.driver.pictures import pictures
+from sweeper.driver.packs import TIMING_PACKS, choose_pack, times_packs
+from sweeper.driver.pictures import OPENING, pictures
 from sweeper.driver.progress import Progress
 from sweeper.driver.reference import known_reference
 from sweeper.driver.scheduler import SweepScheduler
@@ -89,6 +88,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         KeyboardInterrupt: interrupted; can be resumed.
     """
     folder = SweepFolder(space.sweep, around.home)
+    around.say(OPENING)
     problem = open_problem(space.dump(), makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
@@ -99,6 +99,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
         check_mlflow(space.sweep, around.home)
+        around.say("starting Ray" if around.cluster == LOCAL else "joining the Ray cluster")
         with cluster(around.cluster):
             wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
@@ -219,17 +220,21 @@ def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapp
 
     A process that has used a GPU holds some of its memory until it ends, so the driver does not use any.
     """
-    own, at_once = space.resources, _packs(space)
+    own, at_once, say, home = space.resources, _packs(space), around.say, around.home
     if around.cluster == LOCAL and not own.gpus_per_trial:
         with _threads(max(1, int(own.cpus_per_trial))):
-            reference = known_reference(problem, space, lambda: _reference(problem, space), around.home)
+            reference = known_reference(problem, space, lambda: _reference(problem, space), say, home)
+            if times_packs(space):
+                say(TIMING_PACKS)
             return reference, choose_pack(problem, space, at_once)
     options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
     shared = ray.put(problem)
     measure = ray.remote(**options)(_reference)
     choose = ray.remote(**options)(choose_pack)
+    if times_packs(space):
+        say(TIMING_PACKS)
     pack = choose.remote(shared, space, at_once)
-    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space)), around.home)
+    reference = known_reference(problem, space, lambda: ray.get(measure.remote(shared, space)), say, home)
     return reference, ray.get(pack)
 
 

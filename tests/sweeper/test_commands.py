@@ -30,7 +30,9 @@ def test_the_table_of_an_evaluation_names_means_per_class(
         ],
     )
     torch.save(open_backbone(space.dump()["model"]).plain_state(), "same.pt")
+    torch.set_num_threads(2)
     table = evaluation_table(Path("same.pt"), space)
+    assert torch.get_num_threads() == 1  # a trial's
     console = Console(width=120)
     with console.capture() as capture:
         console.print(table)

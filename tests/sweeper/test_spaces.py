@@ -7,6 +7,7 @@ from workplace import REPOSITORY, Workplace
 
 from search_spaces import load_space
 from sweeper.driver.fit import check_budget
+from sweeper.driver.pictures import OPENING
 from sweeper.errors import UserError
 
 SPACES = REPOSITORY / "spaces"
@@ -40,6 +41,9 @@ def test_validate_needs_neither_weights_nor_data(place: Workplace, name: str) ->
     assert f"blocks: {blocks}\nbudget: {budget}\n" in output
     assert ("not on this machine yet, so `run` would refuse:" in output) == (name in AWAY)
     assert ("cost: about" in output) == (name not in AWAY)
+    if name not in AWAY:
+        said = ("mode: ", "opening the model", "pictures of id: train ", "timing a few steps", "cost: about")
+        assert sorted(said, key=output.index) == list(said)
 
 
 @pytest.mark.parametrize("name", AWAY)
@@ -47,7 +51,8 @@ def test_run_names_all_that_is_missing_before_anything_starts(place: Workplace, 
     output = place.sweeper("run", str(SPACES / f"{name}.yaml"), status=2)
     assert "model." in output and "data.probes.0.path" in output
     assert "the environment has no SWEEPER_DATA; set it, or give the whole path with --set" in output
-    assert "Traceback" not in output and len(output.strip().splitlines()) <= 2
+    opening, *messages = output.strip().splitlines()
+    assert opening == OPENING and "Traceback" not in output and len(messages) <= 2
     assert not (place.folder / "sweeps").exists() and not (place.folder / "mlflow.db").exists()
 
 
@@ -60,7 +65,7 @@ def test_a_missing_file_is_named_with_its_key(place: Workplace) -> None:
 def test_layers_that_the_model_has_not_are_refused(place: Workplace) -> None:
     sets = ["--set", "baselines=[{method: top_k, set: {method.layers: 9}}]"]
     output = place.sweeper("run", str(SPACES / "clip_lambda.yaml"), *sets, status=2)
-    assert output == "baselines: top_k: method.layers: 9 are asked for, the model has 8\n"
+    assert output == f"{OPENING}\nbaselines: top_k: method.layers: 9 are asked for, the model has 8\n"
 
 
 ALONE = "search.parameters={}"
