@@ -33,11 +33,14 @@ class BudgetSampler(BaseSampler):
         fewest, most: active blocks that are inside the budget and aimed at.
         epochs: of a trial.
         seed: of all that is drawn.
+        others: proposes all other parameters; None for TPE.
     """
 
-    def __init__(self, fewest: int, most: int, epochs: int, seed: int) -> None:
+    def __init__(
+        self, fewest: int, most: int, epochs: int, seed: int, others: BaseSampler | None = None
+    ) -> None:
         self._fewest, self._most, self._epochs = fewest, most, epochs
-        self._tpe = TPESampler(multivariate=True, constant_liar=True, seed=seed)
+        self._tpe = others or TPESampler(multivariate=True, constant_liar=True, seed=seed)
         self._generator = np.random.default_rng(seed)
         self._chosen: dict[int, FrozenTrial | None] = {}
 

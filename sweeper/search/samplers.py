@@ -1,6 +1,7 @@
 """The samplers of Optuna and of this project, by the names that a space uses."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from optuna import Trial
@@ -9,7 +10,10 @@ from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, 
 from search_spaces import Space
 from sweeper.search.budget_sampler import BudgetSampler
 from sweeper.search.masks import MaskSampler, suggest_mask
+from sweeper.search.spread import STARTUP, SpreadStart
 from sweeper.search.suggest import grid, suggest
+
+_POPULATION = 50  # Optuna's default
 
 
 def make_sampler(space: Space, number: int, blocks: Sequence[str]) -> BaseSampler:
@@ -34,17 +38,20 @@ def propose(space: Space, trial: Trial, blocks: Sequence[str]) -> dict[str, Any]
 
 
 def _by_name(space: Space, seed: int, blocks: int) -> BaseSampler:
+    tpe = TPESampler(multivariate=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed)
+    spread = partial(SpreadStart, paths=list(space.search.parameters), seed=space.search.seed)
     match space.search.sampler:
         case "tpe":
-            return TPESampler(multivariate=True, constant_liar=True, seed=seed)
+            return spread(tpe)
         case "gp":
-            return GPSampler(seed=seed)
+            return spread(GPSampler(n_startup_trials=STARTUP, seed=seed))
         case "nsga2":
-            return NSGAIISampler(seed=seed)
+            return spread(NSGAIISampler(population_size=_POPULATION, seed=seed), startup=_POPULATION)
         case "random":
             return RandomSampler(seed=seed)
         case "grid":
             return GridSampler(grid(space), seed=space.search.seed)
         case "budget":
             budget, tolerance = space.budget.count(blocks), space.budget.tolerance
-            return BudgetSampler(budget - tolerance, budget + tolerance, space.training.epochs, seed)
+            ends = budget - tolerance, budget + tolerance
+            return BudgetSampler(*ends, space.training.epochs, seed, spread(tpe))
