@@ -10,6 +10,8 @@ from safetensors.torch import load_file
 from trainables.backbones import Backbone, ClipBackbone, library_name, tiny_clip, tiny_dino
 from trainables.errors import ProblemError
 from trainables.export import head as heads
+from trainables.export.example import FILE as EXAMPLE_FILE
+from trainables.export.example import example, preprocessing_of
 from trainables.export.given import Given
 from trainables.export.head import Head
 from trainables.export.library import with_state
@@ -24,11 +26,12 @@ _HERE = "."
 
 
 def write_merged(trained: Trained, folder: Path) -> None:
-    """Writes ``model.safetensors``, ``head.safetensors`` and ``export.json``.
+    """Writes ``model.safetensors``, ``head.safetensors``, ``export.json`` and ``example.py``.
 
     The model is the library's own, weight by weight, and costs what the pre-trained one costs. Its own
-    classifier, if it has one, is as pre-trained; the new task's head is apart. A CLIP's folder can be named
-    in a space: ``model: {library: open_clip, name: local-dir:FOLDER}``.
+    classifier, if it has one, is as pre-trained; the new task's head is apart, and the card names its classes
+    and the library's preprocessing. The example puts them together by the library alone. A CLIP's folder can
+    be named in a space: ``model: {library: open_clip, name: local-dir:FOLDER}``.
 
     Raises:
         ProblemError: the method has added layers.
@@ -44,7 +47,10 @@ def write_merged(trained: Trained, folder: Path) -> None:
         _save_open_clip_config(trained, merged, folder)
     elif (name := library_name(trained.model["name"])).startswith(_FOLDER):
         shutil.copyfile(Path(name.removeprefix(_FOLDER), "config.json"), folder / "config.json")
-    save_card(trained.card(_load_line(trained)), folder / EXPORT_FILE)
+    load = _load_line(trained)
+    card = {**trained.card(load), "preprocessing": preprocessing_of(merged)}
+    save_card(card, folder / EXPORT_FILE)
+    (folder / EXAMPLE_FILE).write_text(example(trained.model, load, trained.head), encoding="utf-8")
 
 
 def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -> None:
