@@ -65,13 +65,16 @@ def run(
     address: Address = None,
     storage: Storage = None,
     results: Results = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="train also the baselines that an earlier sweep here has trained")
+    ] = False,
 ) -> None:
     """Run a sweep to its end."""
     loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
     from sweeper.driver import runner
 
     with _resumable(loaded.sweep):
-        outcome = runner.start(loaded, results, _around(address, storage, space))
+        outcome = runner.start(loaded, results, _around(address, storage, space), fresh)
     _tell(outcome)
 
 

@@ -31,6 +31,22 @@ def known_reference(
         say: told before it is measured, which takes as long as the sets are large.
         home: the folder of the sweeps, as in `SweepFolder`.
     """
+    file = references(home) / f"{basis(problem, space)}.json"
+    if file.exists():
+        known: dict[str, float] = json.loads(file.read_text())
+        return known
+    count = sum(sizes.get(split, 0) for sizes in problem.sizes.values() for split in ("val", "test"))
+    say(f"measuring the pre-trained model on {count} pictures ...")
+    metrics = measure()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(metrics))
+    partial.rename(file)
+    return metrics
+
+
+def basis(problem: Problem, space: Space) -> str:
+    """What is measured on: model, pictures, precision, versions and code, as one short text."""
     measured_on = (
         space.model.dump(),
         problem.backbone,
@@ -44,18 +60,7 @@ def known_reference(
         [_version(library) for library in _LIBRARIES],
         [file.read_text() for file in sorted(Path(trainables.__path__[0]).rglob("*.py"))],
     )
-    file = references(home) / f"{fingerprint(measured_on)}.json"
-    if file.exists():
-        known: dict[str, float] = json.loads(file.read_text())
-        return known
-    count = sum(sizes.get(split, 0) for sizes in problem.sizes.values() for split in ("val", "test"))
-    say(f"measuring the pre-trained model on {count} pictures ...")
-    metrics = measure()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(metrics))
-    partial.rename(file)
-    return metrics
+    return fingerprint(measured_on)
 
 
 def _architecture(model: nn.Module) -> Iterator[tuple[str, Mapping[str, Any]]]:

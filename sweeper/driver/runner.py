@@ -17,6 +17,7 @@ from rich.console import Console
 
 from search_spaces import Space
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
+from sweeper.driver.earlier import take_over
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
@@ -74,7 +75,7 @@ class Surroundings:
         say(self.console, sentence)
 
 
-def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
+def start(space: Space, results: str | None, around: Surroundings, fresh: bool = False) -> Outcome:
     """Runs a new sweep to its end.
 
     Args:
@@ -82,6 +83,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
         results: where checkpoints and the report are kept, for as long as the sweep exists: a folder or a
             URL of pyarrow's filesystems; None for the sweep's own folder.
         around: where it runs.
+        fresh: whether baselines are trained that an earlier sweep has trained with equal settings.
 
     Raises:
         UserError: before anything has been started.
@@ -116,6 +118,7 @@ def start(space: Space, results: str | None, around: Surroundings) -> Outcome:
                 problem.damaged,
                 problem.sizes,
             )
+            take_over(problem, space, folder, results, around.say, fresh)
             if study.asked < space.search.trials:
                 around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")
             return _run(study, problem, folder, around, _Watch(interruption, lock))

@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from workplace import REPOSITORY, Workplace, run_arguments, runs, trials
@@ -136,3 +137,26 @@ def test_no_trial_inside_the_budget_has_a_status_of_its_own(tmp_path: Path) -> N
         study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": ["a", "b", "c"]})
     output = Workplace(tmp_path).sweeper("resume", "clip_lambda", status=3)
     assert "no trial met the budget of 1 blocks" in output
+
+
+def test_a_second_sweep_trains_no_baseline_again_and_has_the_same_numbers(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    small = ["search.trials=1", "baselines=[linear, {method: lora, set: {method.rank: 2}}]"]
+    said = {
+        name: place.sweeper(*run_arguments(*small, budget), "--name", name, *options)
+        for name, budget, options in (
+            ("first", "budget={active_blocks: 32}", ()),
+            ("second", "budget={active_blocks: 31}", ()),
+            ("third", "budget={active_blocks: 30}", ("--fresh",)),
+        )
+    }
+    told = {name: output.count("taken over from") for name, output in said.items()}
+    assert told == {"first": 0, "second": 2, "third": 0}
+    own = ["id_accuracy", "forgetting", "loss", "epoch", "test/id_accuracy", "test/forgetting"]
+    first, second, third = (trials(place, name).query("role == 'baseline'")[own] for name in said)
+    assert len(first) == 2
+    pd.testing.assert_frame_equal(first, second)
+    pd.testing.assert_frame_equal(first, third)
+    to = tmp_path / "taken"
+    place.sweeper("export", "second", "--to", str(to), "--format", "adapter", "--trial", "lora")
+    assert (to / "adapter.safetensors").exists()
