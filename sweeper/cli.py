@@ -153,7 +153,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     check_steps(loaded, len(blocks), len(problem.task.train))
     say(*pictures(problem))
     cpus = loaded.resources.cpus_per_trial
-    say(f"timing a few steps, two validations and a test for the cost, with a trial's {cpus:g} CPUs ...")
+    say(f"timing a few steps, validation and tests for the cost, with a trial's CPUs ({cpus:g}) ...")
     cost = estimate(problem, loaded)
     runs = f"{trials_of(loaded)} trials and {len(loaded.baseline_runs)} baselines"
     if again := confirmations(loaded):

@@ -1,6 +1,6 @@
 """Measuring a model that someone gives on the data of a space."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from sweeper.commands.options import say
 from sweeper.driver.pictures import OPENING
 from sweeper.driver.reference import known_reference
 from sweeper.errors import UserError
-from sweeper.report.words import figure
+from sweeper.report import counted
 from trainables.device import device_for, use_threads
 from trainables.evaluate import evaluate
 from trainables.export import load_given
@@ -59,7 +59,12 @@ def evaluation_table(path: Path, space: Space) -> Table:
     titles = {
         row: _TITLES.get(row, f"{row} %") + (", mean per class" if row in means else "") for row in rows
     }
-    return _table(str(path), given.note, titles, before, after)
+
+    def cell(metrics: Mapping[str, float], metric: str) -> str:
+        error = counted.error_of(problem.sizes, means, metrics, metric)
+        return counted.with_error(metrics.get(metric), error)
+
+    return _table(str(path), given.note, titles, before, after, cell)
 
 
 def _table(
@@ -68,15 +73,14 @@ def _table(
     rows: Mapping[str, str],
     before: Mapping[str, float],
     after: Mapping[str, float],
+    cell: Callable[[Mapping[str, float], str], str],
 ) -> Table:
-    caption = Text(note) if note else None
-    table = Table(title=Text(title), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+    caption = "\n".join(filter(None, [note, "± is one standard error, of the number of pictures"]))
+    table = Table(title=Text(title), caption=Text(caption), box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("")
     for column in ("before", "after", "test before", "test after"):
         table.add_column(column, justify="right")
     for row, name in rows.items():
-        cells = [
-            figure(metrics.get(f"{split}{row}")) for split in ("", "test/") for metrics in (before, after)
-        ]
+        cells = [cell(metrics, f"{split}{row}") for split in ("", "test/") for metrics in (before, after)]
         table.add_row(Text(name), *cells)
     return table

@@ -1,12 +1,15 @@
 """How many pictures an accuracy is counted on, how far it can be trusted, and which ones are ties."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sweeper.report import words
 from sweeper.report.groups import groups
 from sweeper.study.front import on_front
 from sweeper.study.records import SweepRecord
+
+Pictures = Mapping[str, Mapping[str, int]]
+"""How many each split of each data set has, as `Problem.sizes`."""
 
 _SETS = {"id_accuracy": ("id", "val"), "test/id_accuracy": ("id", "test")}
 
@@ -24,16 +27,33 @@ def error(record: SweepRecord, metrics: Mapping[str, float], metric: str) -> flo
     Args:
         metric: ``id_accuracy``, ``test/id_accuracy`` or ``test/ood_accuracy``.
     """
-    parts = [f"test/{name}" for name in _shifted(record)] if metric == "test/ood_accuracy" else [metric]
-    known = [_error(record, metrics, part) for part in parts]
+    return error_of(record.pictures, words.means_per_class(record), metrics, metric)
+
+
+def error_of(
+    pictures: Pictures, per_class: Collection[str], metrics: Mapping[str, float], metric: str
+) -> float | None:
+    """As `error`, of what is in no sweep.
+
+    Args:
+        pictures: how many each split of each data set has.
+        per_class: the accuracies that are means over the classes, which are no shares of the pictures.
+    """
+    shifted = [f"test/{name}" for name in _shifted(pictures)]
+    parts = shifted if metric == "test/ood_accuracy" else [metric]
+    known = [_error(pictures, per_class, metrics, part) for part in parts]
     found = [each for each in known if each is not None]
     return math.hypot(*found) / len(found) if found and len(found) == len(known) else None
 
 
+def with_error(value: float | None, found: float | None) -> str:
+    """A figure with its standard error, where that is known."""
+    return words.figure(value) + ("" if found is None else f" ± {words.figure(found)}")
+
+
 def accuracy(record: SweepRecord, metrics: Mapping[str, float], metric: str) -> str:
     """An accuracy with its standard error, where that is known: ``88.33 ± 2.93``."""
-    found = error(record, metrics, metric)
-    return words.figure(metrics.get(metric)) + ("" if found is None else f" ± {words.figure(found)}")
+    return with_error(metrics.get(metric), error(record, metrics, metric))
 
 
 def pictures(record: SweepRecord) -> str:
@@ -43,7 +63,7 @@ def pictures(record: SweepRecord) -> str:
         for name, sets in (
             ("ID accuracy", [("id", "val")]),
             ("test accuracy", [("id", "test")]),
-            ("OOD accuracy", [(name, "test") for name in _shifted(record)]),
+            ("OOD accuracy", [(name, "test") for name in _shifted(record.pictures)]),
         )
     ]
     counted = [f"{name} {' + '.join(map(str, counts))}" for name, counts in parts if counts and all(counts)]
@@ -66,14 +86,17 @@ def ties(record: SweepRecord) -> str:
     )
 
 
-def _shifted(record: SweepRecord) -> list[str]:
-    return [name for name in record.pictures if name.startswith("ood/")]
+def _shifted(pictures: Pictures) -> list[str]:
+    return [name for name in pictures if name.startswith("ood/")]
 
 
-def _error(record: SweepRecord, metrics: Mapping[str, float], metric: str) -> float | None:
+def _error(
+    pictures: Pictures, per_class: Collection[str], metrics: Mapping[str, float], metric: str
+) -> float | None:
     name, split = _SETS.get(metric, (metric.removeprefix("test/"), "test"))
-    count, value = record.pictures.get(name, {}).get(split), metrics.get(metric, math.nan)
-    # A mean over the classes is no share of the pictures.
-    if not count or not math.isfinite(value) or words.per_class(record, metric.removeprefix("test/")):
+    if not name.startswith(("id", "ood/")):  # probes have scores that are no share of pictures
+        return None
+    count, value = pictures.get(name, {}).get(split), metrics.get(metric, math.nan)
+    if not count or not math.isfinite(value) or metric.removeprefix("test/") in per_class:
         return None
     return standard_error(value, count)

@@ -25,7 +25,8 @@ def test_the_table_of_an_evaluation_names_means_per_class(
         [
             "data.id.limit=20",
             "data.id.metric=mean_per_class",
-            "data.ood=[{source: digits, limit: 20, shift: inverted, metric: mean_per_class}]",
+            "data.ood=[{source: digits, limit: 20, shift: inverted, metric: mean_per_class},"
+            " {source: digits, limit: 20, shift: inverted, name: plain}]",
             "data.probes=[{source: glyphs, limit: 20}]",
         ],
     )
@@ -36,6 +37,9 @@ def test_the_table_of_an_evaluation_names_means_per_class(
     console = Console(width=120)
     with console.capture() as capture:
         console.print(table)
+    (plain,) = [line for line in capture.get().splitlines() if line.strip().startswith("ood/plain %")]
+    # On test, before and after; the third stands in the caption.
+    assert (plain.count(" ± "), capture.get().count(" ± ")) == (2, 3)
     rows = [line.rsplit(maxsplit=4)[0].strip() for line in capture.get().splitlines() if "%" in line]
     assert rows[0] == "ID accuracy %, mean per class"
     assert "ood/digits-inverted %, mean per class" in rows and "probe/glyphs %" in rows

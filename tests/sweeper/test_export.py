@@ -22,7 +22,8 @@ def export(place: Workplace, to: Path, *arguments: str, status: int = 0) -> str:
 def measured(place: Workplace, path: Path) -> dict[str, list[str]]:
     """The rows of the table: validation before and after, test before and after."""
     output = place.sweeper("evaluate", str(path), *SPACE, *SETS)
-    rows = re.findall(r"^ ?(\S.*?) {2,}(\S+) +(\S+) +(\S+) +(\S+) *$", output, re.MULTILINE)
+    figures_alone = re.sub(r" ± [\d.]+", "", output)
+    rows = re.findall(r"^ ?(\S.*?) {2,}(\S+) +(\S+) +(\S+) +(\S+) *$", figures_alone, re.MULTILINE)
     return {name: figures for name, *figures in rows}
 
 

@@ -59,6 +59,9 @@ def test_no_error_is_made_up(whole: SweepRecord) -> None:
     for metric in ("id_accuracy", "test/id_accuracy", "test/ood_accuracy"):
         assert counted.error(record, MEASURED, metric) is None
     assert not counted.ties(record)
+    probed = {"id": {"val": 9}, "probe/pairs": {"val": 9, "test": 9}}
+    for metric in ("probe/pairs", "test/probe/pairs", "forgetting"):
+        assert counted.error_of(probed, (), {metric: 50.0}, metric) is None
 
 
 def test_ties_are_called_ties_in_the_terminal_and_on_the_page(whole: SweepRecord) -> None:
