@@ -6,9 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
+from trainables.engine.training import Training
 from trainables.methods.blocks import LowRankBlock
 from trainables.methods.gated import GatedMethod
-from trainables.training import Training
 
 Ranking = Callable[[Training], Tensor]
 """Values (K, N): of the open blocks, those with the smallest close first."""

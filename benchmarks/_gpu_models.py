@@ -21,10 +21,10 @@ from search_spaces.training import Training as TrainingSection
 from trainables.backbones import KINDS, Backbone, TimmBackbone, forward_pass, open_backbone
 from trainables.data import ImageSet, Task
 from trainables.data.images import no_images
-from trainables.prefix import Prefix
+from trainables.engine.prefix import Prefix
+from trainables.engine.step import Step
+from trainables.engine.training import Training
 from trainables.problem import Problem
-from trainables.step import Step
-from trainables.training import Training
 
 CLASSES, RANK = 10, 8
 _WARM_UP = 3  # steps

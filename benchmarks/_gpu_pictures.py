@@ -16,8 +16,8 @@ from benchmarks._gpu_report import Row, spread
 from benchmarks._pictures import make_pictures, opened
 from trainables.data.images import no_images
 from trainables.data.loader import in_order
+from trainables.engine.training import Training
 from trainables.problem import Problem
-from trainables.training import Training
 
 _ROUNDS = 2
 

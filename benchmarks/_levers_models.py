@@ -13,10 +13,10 @@ from benchmarks._results import REPOSITORY
 from search_spaces import Space, load_space
 from trainables.backbones import KINDS, TimmBackbone
 from trainables.data import ImageSet, Task
-from trainables.prefix import Prefix
+from trainables.engine.prefix import Prefix
+from trainables.engine.training import Training
 from trainables.probes import KnnProbe
 from trainables.problem import Problem, open_problem
-from trainables.training import Training
 
 SPACES = REPOSITORY / "spaces"
 BLOCKS, RANK = (1, 2, 4, 8, 32), 8

@@ -14,9 +14,9 @@ from search_spaces import Space, load_space
 from sweeper.search.samplers import make_sampler
 from sweeper.search.suggest import suggest
 from trainables.device import device_for
+from trainables.engine.training import Training, measure_reference
 from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
-from trainables.training import Training, measure_reference
 
 RESULTS = Path(__file__).parent / "results"
 Row = dict[str, Any]

@@ -72,8 +72,8 @@ from benchmarks._levers_report import (
 )
 from benchmarks._results import machine
 from benchmarks._trials import RESULTS
-from trainables.memory import keep_freed_memory, return_freed_memory
-from trainables.prefix import Prefix
+from trainables.engine.memory import keep_freed_memory, return_freed_memory
+from trainables.engine.prefix import Prefix
 
 PARTS = (
     *("tiny-clip", "ViT-Tiny", "ViT-Tiny, random blocks"),

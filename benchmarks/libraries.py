@@ -34,11 +34,11 @@ from benchmarks._trials import RESULTS, markdown
 from search_spaces import parse_space
 from trainables.backbones import Texts, tiny_clip, tiny_dino
 from trainables.data import SHIPPED, ImageSet, Task
+from trainables.engine.training import measure_reference
 from trainables.probes import RetrievalProbe
 from trainables.probes.probe import ClassificationProbe
 from trainables.probes.retrieval import Captioned
 from trainables.problem import open_problem
-from trainables.training import measure_reference
 
 DATA = Path(os.environ.get("SWEEPER_DATA", "data"))
 VIT = "vit_tiny_patch16_224.augreg_in21k_ft_in1k"

@@ -37,13 +37,13 @@ from benchmarks._results import heading, machine, short, spread, written
 from benchmarks._trials import RESULTS
 from search_spaces.method import Lora
 from search_spaces.training import Training as TrainingSection
-from trainables.augment import Augmentation, Augmented
 from trainables.backbones import TimmBackbone
 from trainables.data import ImageSet
 from trainables.data.loader import Stream, in_order, read_ahead
 from trainables.data.reading import KeptPixels
+from trainables.engine.augment import Augmentation, Augmented
+from trainables.engine.training import Training
 from trainables.problem import Problem
-from trainables.training import Training
 
 LIBRARIES = ("torch", "torchvision", "pillow", "timm")
 BATCH, CROP, STEPS = 32, 0.3, 8

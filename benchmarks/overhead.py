@@ -44,12 +44,12 @@ from sweeper.driver.scheduler import SweepScheduler
 from sweeper.driver.searcher import PackSearcher
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.tracker import Tracker
-from trainables import checkpoint
+from trainables.engine import checkpoint
+from trainables.engine.learner import Learner
+from trainables.engine.measures import Metrics
+from trainables.engine.training import Training
 from trainables.fine_tune import FineTune
-from trainables.learner import Learner
-from trainables.measures import Metrics
 from trainables.problem import Problem
-from trainables.training import Training
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 TRIALS, ROUNDS = 32, 3

@@ -36,7 +36,7 @@ from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_cs
 from search_spaces import Space
 from sweeper.report.confidence import Interval, interval
 from sweeper.study.front import REFERENCE_POINT
-from trainables.training import Training
+from trainables.engine.training import Training
 
 RANK = 8
 _VALIDATION = ("id_accuracy", "retained_accuracy")

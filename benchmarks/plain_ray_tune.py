@@ -29,8 +29,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from search_spaces import Space, load_space
 from trainables.device import device_for
+from trainables.engine.training import Training, measure_reference
 from trainables.problem import Problem, open_problem
-from trainables.training import Training, measure_reference
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
 BUDGET = 2  # blocks, exactly

@@ -12,12 +12,12 @@ from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.winner import register_model
-from trainables import checkpoint
-from trainables.checkpoint import point_folder
+from trainables.engine import checkpoint
+from trainables.engine.checkpoint import point_folder
+from trainables.engine.scaling import Scaling, Update
+from trainables.engine.training import Training
 from trainables.export import FORMATS, Trained
 from trainables.problem import Problem, open_problem
-from trainables.scaling import Scaling, Update
-from trainables.training import Training
 
 
 def export(

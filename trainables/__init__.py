@@ -3,8 +3,8 @@
 Needs torch, timm and open_clip only, except for `trainables.fine_tune`, which is the Ray Tune trainable.
 """
 
+from trainables.engine.training import Training, measure_reference
 from trainables.errors import ProblemError
 from trainables.problem import Problem, open_problem
-from trainables.training import Training, measure_reference
 
 __all__ = ["Problem", "ProblemError", "Training", "measure_reference", "open_problem"]

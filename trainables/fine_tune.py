@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from ray import tune
 
-from trainables import checkpoint
-from trainables.checkpoint import Checkpoint
+from trainables.engine import checkpoint
+from trainables.engine.checkpoint import Checkpoint
+from trainables.engine.measures import Metrics
+from trainables.engine.memory import keep_freed_memory, out_of_memory, return_freed_memory
+from trainables.engine.prefix import Prefix
+from trainables.engine.time_limit import TimeLimit
+from trainables.engine.training import Training
+from trainables.engine.wise_ft import wise_ft_curves
 from trainables.errors import ProblemError
 from trainables.faults import device_fault, machine_fault
-from trainables.measures import Metrics
-from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
-from trainables.prefix import Prefix
 from trainables.problem import Problem
-from trainables.time_limit import TimeLimit
-from trainables.training import Training
-from trainables.wise_ft import wise_ft_curves
 
 
 class FineTune(tune.Trainable):

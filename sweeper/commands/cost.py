@@ -10,8 +10,8 @@ import torch
 from search_spaces import Space
 from sweeper.search.suggest import trials_of
 from trainables.device import use_threads
+from trainables.engine.training import Training
 from trainables.problem import Problem
-from trainables.training import Training
 
 _STEPS = 3
 

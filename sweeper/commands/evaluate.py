@@ -15,10 +15,10 @@ from sweeper.driver.reference import known_reference
 from sweeper.errors import UserError
 from sweeper.report import counted
 from trainables.device import device_for, use_threads
-from trainables.evaluate import evaluate
+from trainables.engine.evaluate import evaluate
+from trainables.engine.training import measure_reference
 from trainables.export import load_given
 from trainables.problem import open_problem
-from trainables.training import measure_reference
 
 _TITLES = {
     "id_accuracy": "ID accuracy %",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from search_spaces import Space
 from sweeper.driver.reference import basis
 from sweeper.storage.folders import SweepFolder, references
-from trainables import checkpoint
-from trainables.checkpoint import Checkpoint
+from trainables.engine import checkpoint
+from trainables.engine.checkpoint import Checkpoint
 from trainables.errors import ProblemError
 from trainables.fingerprint import fingerprint
 from trainables.problem import Problem

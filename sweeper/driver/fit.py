@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces import Gated, Space, path_counts, path_of
 from sweeper.errors import UserError
 from trainables.backbones import Backbone
-from trainables.counts import level_ends
+from trainables.engine.counts import level_ends
 from trainables.errors import at
 from trainables.methods import candidate_blocks, check_settings
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from search_spaces import Space
 from sweeper.search.suggest import trials_of
-from trainables.memory import keep_freed_memory, out_of_memory, return_freed_memory
+from trainables.engine.memory import keep_freed_memory, out_of_memory, return_freed_memory
+from trainables.engine.training import Training
 from trainables.problem import Problem
-from trainables.training import Training
 
 _SIZES = (1, 2, 4, 8, 16, 32)
 _STEPS = 3

@@ -11,8 +11,8 @@ from torch import nn
 import trainables
 from search_spaces import Space
 from sweeper.storage.folders import references
+from trainables.engine.measures import Metrics
 from trainables.fingerprint import fingerprint
-from trainables.measures import Metrics
 from trainables.problem import Problem
 
 _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "transformers", "pillow")

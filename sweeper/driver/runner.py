@@ -43,11 +43,11 @@ from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
-from trainables import checkpoint
+from trainables.engine import checkpoint
+from trainables.engine.measures import Metrics
+from trainables.engine.training import measure_reference
 from trainables.fine_tune import FineTune
-from trainables.measures import Metrics
 from trainables.problem import Problem, open_problem
-from trainables.training import measure_reference
 
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
@@ -379,7 +379,7 @@ def _run_config(scratch: str) -> RunConfig:
         name="tune",
         storage_path=scratch,
         verbose=0,
-        # A trial saves itself, where a later sweep finds it: trainables/checkpoint.py.
+        # A trial saves itself, where a later sweep finds it: trainables/engine/checkpoint.py.
         checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
         # What is tried again the scheduler says.
         failure_config=FailureConfig(max_failures=0),

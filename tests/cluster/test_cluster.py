@@ -15,7 +15,7 @@ from cluster import VARIABLES, Cluster, cluster, missing
 from compose_file import REPOSITORY
 
 from search_spaces import load_space
-from trainables import checkpoint
+from trainables.engine import checkpoint
 
 pytestmark = [
     pytest.mark.slow,

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from workplace import REPOSITORY, Workplace, trials
 
-from trainables.wise_ft import SHARES
+from trainables.engine.wise_ft import SHARES
 
 DATA = REPOSITORY.parent / "shared" / "data"
 SHORT = (

@@ -17,10 +17,10 @@ from torch import Generator, Tensor, nn
 from trainables import Problem, Training
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone, open_backbone
 from trainables.data import ImageSet, Task
+from trainables.engine.prefix import Prefix
 from trainables.errors import ProblemError
 from trainables.export import FORMATS, Trained, load_adapter
 from trainables.methods import METHODS
-from trainables.prefix import Prefix
 
 MakeSpace = Callable[..., dict[str, Any]]
 

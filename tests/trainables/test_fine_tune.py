@@ -17,12 +17,13 @@ import torch
 from made_up_probe import MadeUpProbe
 
 from search_spaces.training import Resources
-from trainables import Problem, Training, checkpoint
+from trainables import Problem, Training
 from trainables.data import ImageSet
 from trainables.device import device_for
-from trainables.encoder import Encoder
+from trainables.engine import checkpoint
+from trainables.engine.encoder import Encoder
+from trainables.engine.measures import Split
 from trainables.fine_tune import FineTune
-from trainables.measures import Split
 
 MakeSpace = Callable[..., dict[str, Any]]
 Member = dict[str, Any]

@@ -17,10 +17,11 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
 from search_spaces.training import Resources
-from trainables import Problem, time_limit
-from trainables.encoder import Encoder
+from trainables import Problem
+from trainables.engine import time_limit
+from trainables.engine.encoder import Encoder
+from trainables.engine.measures import Split
 from trainables.fine_tune import FineTune
-from trainables.measures import Split
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
     "modules, absent",
     [
         (
-            "trainables, trainables.methods, trainables.checkpoint",
+            "trainables, trainables.methods, trainables.engine.checkpoint",
             ("ray", "optuna", "mlflow", "pydantic", "sweeper", "search_spaces"),
         ),
         ("search_spaces", ("torch", "open_clip", "ray", "mlflow", "sweeper", "trainables")),

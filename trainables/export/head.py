@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from trainables.backbones import class_vectors
-from trainables.learner import Learner
-from trainables.objectives import Flyp, FreshHead, Objective, PromptHead
+from trainables.engine.learner import Learner
+from trainables.engine.objectives import Flyp, FreshHead, Objective, PromptHead
 
 FILE = "head.safetensors"
 

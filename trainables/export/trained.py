@@ -11,13 +11,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from trainables.backbones import Backbone
+from trainables.engine.training import Training
 from trainables.errors import ProblemError
 from trainables.export.head import Head
 from trainables.fingerprint import fingerprint
 from trainables.methods import Method
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block
-from trainables.training import Training
 
 VERSION = 1
 EXPORT_FILE = "export.json"

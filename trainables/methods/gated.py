@@ -8,13 +8,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Backbone
-from trainables.counts import Fall, Path, level_ends
-from trainables.forecast import Pressure, expected_active
-from trainables.gates import Gates
+from trainables.engine.counts import Fall, Path, level_ends
+from trainables.engine.forecast import Pressure, expected_active
+from trainables.engine.gates import Gates
+from trainables.engine.optimizer import PackedSGD
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block, Gate
 from trainables.methods.method import Levels, Settings
-from trainables.optimizer import PackedSGD
 
 
 class GatedMethod(BlockMethod):

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import KINDS, Backbone
+from trainables.engine.optimizer import PackedSGD
 from trainables.errors import ProblemError
-from trainables.optimizer import PackedSGD
 
 Settings = Mapping[str, Any]
 

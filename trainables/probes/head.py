@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task, load_task
 from trainables.data.matching import places_in_head
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
 

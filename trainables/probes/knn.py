@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task, load_task
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
 from trainables.probes.similarity import similarities

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, load_task
-from trainables.encoder import Encoder
-from trainables.linear_fit import fit_linear
+from trainables.engine.encoder import Encoder
+from trainables.engine.linear_fit import fit_linear
 from trainables.probes.probe import ClassificationProbe
 
 

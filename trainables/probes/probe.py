@@ -9,8 +9,8 @@ from torch import Tensor
 
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task
-from trainables.encoder import Encoder
-from trainables.measures import Split, accuracy
+from trainables.engine.encoder import Encoder
+from trainables.engine.measures import Split, accuracy
 
 
 class Probe(ABC):

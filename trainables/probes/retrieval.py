@@ -11,9 +11,9 @@ from torch import Tensor
 
 from trainables.backbones import Backbone, Texts
 from trainables.data import ImageSet, Pairs, load_pairs
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
+from trainables.engine.measures import Split
 from trainables.errors import ProblemError
-from trainables.measures import Split
 from trainables.probes.probe import Probe
 from trainables.probes.similarity import similarities
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trainables.backbones import Backbone, Texts, class_sentences, class_vectors
 from trainables.data import ImageSet, Task, load_task, refuse_unnamed
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
 

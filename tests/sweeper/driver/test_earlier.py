@@ -11,7 +11,8 @@ from workplace import REPOSITORY
 from search_spaces import Space, load_space
 from sweeper.driver.earlier import take_over
 from sweeper.storage.folders import SweepFolder
-from trainables import Problem, Training, checkpoint, open_problem
+from trainables import Problem, Training, open_problem
+from trainables.engine import checkpoint
 
 SHIPPED = REPOSITORY / "spaces" / "clip_lambda.yaml"
 SMALL = [

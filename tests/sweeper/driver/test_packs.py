@@ -9,7 +9,7 @@ from freed_memory import TENSOR, apart, only_glibc, pages, use_memory
 from search_spaces import Space, load_space
 from sweeper.driver import packs
 from sweeper.driver.packs import choose_pack
-from trainables.memory import return_freed_memory
+from trainables.engine.memory import return_freed_memory
 from trainables.problem import Problem, open_problem
 
 SPACE = Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml"

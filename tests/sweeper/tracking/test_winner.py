@@ -14,9 +14,9 @@ from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.tracker import End, Tracker
 from sweeper.tracking.winner import register_model
 from trainables import open_problem
-from trainables.evaluate import evaluate
+from trainables.engine.evaluate import evaluate
+from trainables.engine.training import Training
 from trainables.export import FORMATS, Trained, load_given
-from trainables.training import Training
 
 SPACE = load_space(
     "spaces/clip_lambda.yaml",

@@ -15,7 +15,7 @@ from torch import Generator, nn
 from trainables import Problem, ProblemError, measure_reference
 from trainables.backbones import TimmBackbone, class_sentences, open_backbone
 from trainables.data import ImageSet, Task
-from trainables.evaluate import evaluate
+from trainables.engine.evaluate import evaluate
 from trainables.export import FORMATS, Given, Trained, load_given
 from trainables.probes import KnnProbe, ZeroShotProbe
 

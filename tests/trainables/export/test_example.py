@@ -22,7 +22,7 @@ from search_spaces.data import Source
 from trainables import Problem, Training, measure_reference
 from trainables.backbones import class_sentences, open_backbone
 from trainables.data import load_task
-from trainables.evaluate import evaluate
+from trainables.engine.evaluate import evaluate
 from trainables.export import Trained, load_given, write_merged
 from trainables.probes import KnnProbe
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainables import Problem, Training, checkpoint
+from trainables import Problem, Training
+from trainables.engine import checkpoint
 from trainables.methods import SelectiveLora
 from trainables.methods.gated import GatedMethod
 

@@ -8,11 +8,12 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 
-from trainables import Problem, Training, checkpoint
+from trainables import Problem, Training
 from trainables.backbones import Backbone
-from trainables.measures import Metrics
+from trainables.engine import checkpoint
+from trainables.engine.measures import Metrics
+from trainables.engine.objectives import FreshHead
 from trainables.methods import Method
-from trainables.objectives import FreshHead
 
 MakePack = Callable[..., Method]
 MakeSpace = Callable[..., dict[str, Any]]

@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from trainables import Problem, Training, checkpoint
+from trainables import Problem, Training
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone
 from trainables.data import ImageSet
+from trainables.engine import checkpoint
+from trainables.engine.linear_fit import DECAY
+from trainables.engine.objectives import FreshHead
 from trainables.export import Head
-from trainables.linear_fit import DECAY
 from trainables.methods import Method
-from trainables.objectives import FreshHead
 
 MakePack = Callable[..., Method]
 MakeSpace = Callable[..., dict[str, Any]]

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 
 from trainables.backbones import Backbone, Texts, TimmBackbone
 from trainables.data import ImageSet, Task
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 
 SHAPE = (3, 2, 2)
 SIZE = 12  # values of a picture

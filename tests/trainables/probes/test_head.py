@@ -16,7 +16,7 @@ from search_spaces.data import Probe as ProbeSection
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone, open_timm_backbone
 from trainables.backbones.checkpoints import WeightsFile
 from trainables.data import Task, load_task
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes import PROBES, HeadProbe
 

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from search_spaces.data import Probe as ProbeSection
 from trainables.backbones import Backbone, ClipBackbone
 from trainables.data import ImageSet, Task, load_task
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes import PROBES, KnnProbe
 from trainables.probes import knn as knn_module

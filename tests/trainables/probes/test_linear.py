@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from search_spaces.data import Probe as ProbeSection
 from trainables.backbones import Backbone, ClipBackbone
 from trainables.data import Task, load_task
-from trainables.encoder import Encoder
-from trainables.linear_fit import DECAY
+from trainables.engine.encoder import Encoder
+from trainables.engine.linear_fit import DECAY
 from trainables.probes import PROBES, LinearProbe
 
 MakeEncoder = Callable[..., Encoder]

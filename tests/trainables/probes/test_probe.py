@@ -9,7 +9,7 @@ from torch import nn
 
 from trainables.backbones import Texts
 from trainables.data import Task
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.probes import HeadProbe, KnnProbe, LinearProbe, ZeroShotProbe
 from trainables.probes.probe import ClassificationProbe
 from trainables.probes.retrieval import Captioned, RetrievalProbe

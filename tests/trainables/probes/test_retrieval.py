@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from search_spaces.data import Probe as ProbeSection
 from trainables.backbones import Backbone, ClipBackbone, Texts, TimmBackbone
 from trainables.data import ImageSet, load_pairs
-from trainables.encoder import Encoder
+from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes import PROBES, RetrievalProbe
 from trainables.probes import similarity as similarity_module

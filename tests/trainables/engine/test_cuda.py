@@ -1,0 +1,162 @@
+"""What a GPU makes of the engine. Run where there is one, by ``pytest -m cuda``."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainables import Problem
+from trainables.backbones import KINDS
+from trainables.data import ImageSet
+from trainables.engine import training
+from trainables.engine.prefix import Prefix
+from trainables.engine.step import RecordedStep, Step
+from trainables.engine.training import Training
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
+]
+
+MakeSpace = Callable[..., dict[str, Any]]
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "price": ("selective_lora", {"lambda": 0.5, "score_lr": 0.2}),
+    "free epoch": ("selective_lora", {"lambda": 0.5, "score_lr": 0.2, "free_epochs": 1}),
+    "count": ("selective_lora", {"active_blocks": 2, "lambda": None}),
+    "path": ("selective_lora", {"path": {"counts": [8, 4, 2], "dense": 0.2}, "lambda": None}),
+    "mask": ("selective_lora", {"mask": ("image.1.fc2",)}),
+    "taps": ("taps", {"lambda": 0.5, "score_lr": 0.2}),
+    "lora": ("lora", {}),
+    "full": ("full", {}),
+    "block expansion": ("block_expansion", {"layers": 1}),
+    "random": ("random_blocks", {"active_blocks": 2}),
+    "linear": ("linear", {}),
+    "last layer": ("top_k", {"layers": 1}),
+}
+
+
+@pytest.fixture
+def on_gpu(problem: Problem) -> Problem:
+    return replace(problem.to("cuda"), reference={})
+
+
+def trained(problem: Problem, spaces: list[dict[str, Any]], prefix: bool = False) -> Training:
+    made = Training(problem, spaces, Prefix(problem.backbone, 1.0) if prefix else None)
+    for _ in range(made.epochs):
+        made.run_epoch()
+    return made
+
+
+def weights(made: Training) -> dict[str, Tensor]:
+    return {name: p.detach().cpu() for name, p in made.learner.trained().items()}
+
+
+def of(make_space: MakeSpace, method: str, **own: Any) -> dict[str, Any]:
+    name, settings = METHODS[method]
+    return make_space(name, settings, epochs=4, lr=1e-2, **own)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_recorded_step_is_the_step(
+    on_gpu: Problem, make_space: MakeSpace, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaces = [of(make_space, method)]
+    recorded = trained(on_gpu, spaces)
+    assert isinstance(recorded._step, RecordedStep) and recorded._step._recorded is not None
+    monkeypatch.setattr(training, "RecordedStep", Step)
+    plain = trained(on_gpu, spaces)
+    assert recorded.learner.method.active_blocks() == plain.learner.method.active_blocks()
+    torch.testing.assert_close(weights(recorded), weights(plain), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_gpu_trains_what_a_processor_trains(problem: Problem, make_space: MakeSpace, method: str) -> None:
+    # AdamW makes a step of full length of a gradient that is rounding alone.
+    spaces = [of(make_space, method, optimizer="sgd")]
+    here, there = (trained(replace(problem, reference={}).to(device), spaces) for device in ("cpu", "cuda"))
+    assert here.learner.method.active_blocks() == there.learner.method.active_blocks()
+    torch.testing.assert_close(weights(there), weights(here), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_step_waits_for_the_host(on_gpu: Problem, make_space: MakeSpace, method: str) -> None:
+    made = Training(on_gpu, [of(make_space, method)])
+    made.run_batches(made.batches)
+    made.run_batches(made.batches)
+    batches = list(made._drawn(made.batches))
+    made.learner.method.advance(0)
+    with waits_are_errors():
+        # Where a count comes to rest, after the last one, blocks are left out for good.
+        for number, batch in enumerate(batches[:-1], start=1):
+            made._step.run(batch, 0, made._share(number))
+            made.learner.method.advance(number)
+
+
+class waits_are_errors:  # noqa: N801
+    def __enter__(self) -> None:
+        torch.cuda.set_sync_debug_mode("error")
+
+    def __exit__(self, *error: object) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("prefix", [False, True])
+def test_a_pack_trains_as_its_members_alone(on_gpu: Problem, make_space: MakeSpace, prefix: bool) -> None:
+    masks = [("image.1.fc2",), ("image.0.qkv", "image.1.fc1"), ("image.1.proj",)]
+    spaces = [make_space("selective_lora", {"mask": mask}, epochs=3, lr=1e-2) for mask in masks]
+    pack = weights(trained(on_gpu, spaces, prefix))
+    for k, space in enumerate(spaces):
+        alone = weights(trained(on_gpu, [space]))
+        for name, weight in alone.items():
+            torch.testing.assert_close(pack[name][k : k + 1], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_other_seeds_and_bfloat16(on_gpu: Problem, make_space: MakeSpace) -> None:
+    spaces = [of(make_space, "price", seed=seed, precision="bfloat16") for seed in (0, 1)]
+    made = trained(on_gpu, spaces)
+    assert all(torch.isfinite(p).all() for p in made.learner.trained().values())
+    assert [round(m["id_accuracy"], 6) for m in made.validate()]
+
+
+def test_flyp_runs_operation_by_operation(on_gpu: Problem, make_space: MakeSpace) -> None:
+    made = trained(on_gpu, [make_space("lora", {"towers": ("image", "text")}, objective="flyp")])
+    assert isinstance(made._step, RecordedStep) and made._step._recorded is None
+
+
+class Rows:
+    """Pictures that have to be read."""
+
+    def __init__(self, pixels: Tensor) -> None:
+        self.pixels = pixels
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return self.pixels[rows]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pictures_that_are_read_train_as_those_in_memory(
+    on_gpu: Problem, make_space: MakeSpace, workers: int
+) -> None:
+    train = on_gpu.task.train
+    read: Any = ImageSet(Rows(train.pixels.cpu()), train.labels)  # type: ignore[arg-type, union-attr]
+    streamed = replace(on_gpu, task=replace(on_gpu.task, train=read), workers=workers)
+    spaces = [of(make_space, "price")]
+    torch.testing.assert_close(weights(trained(streamed, spaces)), weights(trained(on_gpu, spaces)))
+
+
+def test_a_training_leaves_no_memory_behind(on_gpu: Problem, make_space: MakeSpace) -> None:
+    def once() -> int:
+        trained(on_gpu, [make_space("selective_lora", {"blocks": KINDS})] * 4)
+        gc.collect()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_allocated()
+
+    once()
+    assert once() == once()

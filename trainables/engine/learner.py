@@ -1,0 +1,199 @@
+"""A pack of models in training: an adapted backbone and an objective for each member."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from trainables.backbones import Texts
+from trainables.backbones.forward_pass import Entry, run
+from trainables.data import ImageSet
+from trainables.data.loader import Reader, Stream
+from trainables.engine.batch import Batch
+from trainables.engine.objectives import make_objective
+from trainables.engine.prefix import Prefix, pictures_at_once
+from trainables.methods import METHODS
+from trainables.problem import Problem
+
+# Sentences in one pass of the text tower in evaluation, over all members of a pack.
+_SENTENCES = {"cpu": 512, "cuda": 4096}
+_REMEMBERED = 2**26  # values of the features of an image set, of all members, that are kept for another probe
+
+
+class Learner(nn.Module):
+    """K members, one after the other along the batch axis.
+
+    Args:
+        problem: what all members share.
+        spaces: the resolved space of each member.
+        generators: a source of random numbers for each member, for the training.
+        prefix: runs the layers that no member has changed; None runs all layers for every member.
+
+    Attributes:
+        method: how the backbone is adapted.
+        objective: what is minimised, and how classes are named.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        spaces: Sequence[Mapping[str, Any]],
+        generators: Sequence[Generator],
+        prefix: Prefix | None = None,
+    ) -> None:
+        super().__init__()
+        training, members = spaces[0]["training"], [space["method"] for space in spaces]
+        self.size = len(members)
+        self.spaces = spaces
+        self.problem = problem
+        self.generators = generators
+        self.prefix = prefix
+        self.method = METHODS[members[0]["name"]](problem.backbone, members, initial_generators(spaces))
+        self.objective = make_objective(
+            problem, training["objective"], training["head"], generators, training["label_smoothing"]
+        )
+        self.objective.requires_grad_(self.method.trains_head)
+        self._precision = getattr(torch, training["precision"])
+        device = problem.backbone.mean.device
+        self._retention = torch.tensor([space["training"]["retention"] for space in spaces], device=device)
+        self._retains = bool(self._retention.any())
+
+    def loss(self, batch: Batch, epoch: int) -> Tensor:
+        """(K,): the objective, the method's price, and the retention term.
+
+        ``epoch`` is the number of epochs done.
+        """
+        features = self._features(batch)
+        labels = batch.labels.expand(self.size, *batch.labels.shape[1:])
+        task = self.objective.loss(features, labels, self._encode_text)
+        loss = task + self.method.penalty(epoch)
+        return loss + self._retention * self._distance(features, batch) if self._retains else loss
+
+    def _distance(self, features: Tensor, batch: Batch) -> Tensor:
+        """(K,): mean squared distance of the unit features to the pre-trained model's, on the same images.
+
+        After LDIFS (Mukhoti et al., arXiv 2308.13320), which takes the features of several layers; here they
+        are the final ones.
+        """
+        members = range(self.size)
+        with torch.no_grad(), self._autocast():
+            if self.prefix is None:
+                before = self.problem.backbone(batch.of(batch.pixels, members))
+            else:
+                before = self.prefix.before(batch, self.problem.backbone.depth("image"), members)
+        difference = F.normalize(features, dim=-1) - F.normalize(before.float().view_as(features), dim=-1)
+        return difference.square().sum(dim=-1).mean(dim=1)
+
+    def _features(self, batch: Batch) -> Tensor:
+        """(K, B, D)."""
+        starts = self.method.frozen_layers() if self.prefix else [0] * self.size
+        groups = [(n, [k for k in range(self.size) if starts[k] == n]) for n in sorted(set(starts))]
+        with self._autocast(), self.method.entered(groups):
+            entries = [Entry(layer, self._before(batch, layer, members)) for layer, members in groups]
+            features = run(self.method.backbone, entries).float()
+        rows = dict(zip(chain(*(members for _, members in groups)), features.chunk(self.size), strict=True))
+        return torch.stack([rows[k] for k in range(self.size)])
+
+    def _before(self, batch: Batch, layer: int, members: Sequence[int]) -> Tensor:
+        """What a layer is given of the pictures of P members: (P * B, ...), as `Entry.inputs` has it."""
+        if self.prefix is None:
+            return batch.of(batch.pixels, members)
+        return self.prefix.before(batch, layer, members)
+
+    def _encode_text(self, tokens: Tensor) -> Tensor:
+        with self._autocast():
+            features = self.method.backbone.encode_text(tokens)
+        return features.float()
+
+    def _autocast(self) -> torch.autocast:
+        device = self.problem.backbone.mean.device.type
+        return torch.autocast(device, torch.bfloat16, self._precision == torch.bfloat16)
+
+    def encoder(self) -> "PackEncoder":
+        """The members as they are now."""
+        return PackEncoder(self)
+
+    @torch.inference_mode()
+    def encode(self, images: ImageSet) -> Iterator[Tensor]:
+        """Features (K, n, D) for all members, of some images after the other."""
+        at_once = max(1, pictures_at_once(self.problem.backbone) // self.size)
+        device, pixels = images.labels.device, images.pixels
+        stream = None
+        if not isinstance(pixels, Tensor):
+            reader = Reader(pixels, self.problem.workers, device.type == "cuda")
+            stream = Stream(reader, torch.arange(len(images)).split(at_once), device)
+        for number, part in enumerate(torch.arange(len(images), device=device).split(at_once)):
+            batch = Batch(images, part[None], partial(stream.read, number) if stream else None)
+            with self.method.measured():
+                features = self._features(batch)
+            yield features
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Texts) -> Tensor:
+        """Features (K, M, D) of M sentences for all members."""
+        if not self.method.adapts_text:
+            return self.problem.backbone.vectors(texts).expand(self.size, -1, -1)
+        batches = texts.tokens.split(max(1, _SENTENCES[texts.tokens.device.type] // self.size))
+        features = [self._encode_text(batch.repeat(self.size, 1)) for batch in batches]
+        return torch.cat([part.unflatten(0, (self.size, -1)) for part in features], dim=1)
+
+    def fit_head(self) -> None:
+        """Trains the head to its optimum on the features as they are now."""
+        train = self.problem.task.train
+        self.objective.fit(torch.cat(list(self.encode(train)), dim=1), train.labels)
+
+    def begin_phase(self) -> None:
+        """Starts the next run of the schedule, with a new head."""
+        self.method.begin_phase(self.generators)
+        self.objective.reset(self.problem, self.generators)
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Everything that training changes, by name; the frozen model is not part of it."""
+        own = {f"method.{name}": p for name, p in self.method.named_parameters()}
+        own |= {f"objective.{name}": p for name, p in self.objective.named_parameters()}
+        return {name: p for name, p in own.items() if p.requires_grad}
+
+
+def initial_generators(spaces: Sequence[Mapping[str, Any]]) -> list[Generator]:
+    """The source of each member's initial weights.
+
+    It is not that of its training, so that members with other ranks see the same pictures in the same order.
+    """
+    return [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
+
+
+class PackEncoder:
+    """What the members encode, each text and each smaller image set once."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._known: dict[int, list[Tensor]] = {}
+        self._texts: dict[int, Tensor] = {}
+
+    def parts(self, images: ImageSet) -> Iterator[Tensor]:
+        """Features (K, n, D) of some images after the other."""
+        key, values = id(images.pixels), self._learner.size * self._learner.problem.backbone.feature_size
+        if key in self._known:
+            yield from self._known[key]
+            return
+        known: list[Tensor] = []
+        for part in self._learner.encode(images):
+            yield part
+            if values * len(images) <= _REMEMBERED:
+                known.append(part)
+        if known:
+            self._known[key] = known
+
+    def images(self, images: ImageSet) -> Tensor:
+        """Features (K, N, D)."""
+        return torch.cat(list(self.parts(images)), dim=1)
+
+    def texts(self, texts: Texts) -> Tensor:
+        """Features (K, M, D)."""
+        if id(texts.tokens) not in self._texts:
+            self._texts[id(texts.tokens)] = self._learner.encode_texts(texts)
+        return self._texts[id(texts.tokens)]

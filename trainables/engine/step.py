@@ -1,0 +1,116 @@
+"""One step of a pack: the loss, its gradients, and what the optimisers make of them."""
+
+import logging
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from trainables.engine.batch import Batch, StandingBatch
+from trainables.engine.learner import Learner
+from trainables.engine.optimizer import Packed
+
+_log = logging.getLogger(__name__)
+
+
+class Step:
+    """Runs operation by operation.
+
+    Args:
+        learner: what is trained.
+        optimizers: of all that it trains.
+    """
+
+    def __init__(self, learner: Learner, optimizers: Sequence[Packed]) -> None:
+        self._learner = learner
+        self._optimizers = optimizers
+
+    def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
+        """Trains on a batch; the losses before it, (K,).
+
+        Args:
+            batch: its pictures.
+            epoch: how many are done.
+            share: of the learning rate.
+        """
+        loss = self._learner.loss(batch, epoch)
+        loss.sum().backward()
+        self.update(share)
+        return loss.detach()
+
+    def update(self, share: float | Tensor) -> None:
+        """Moves all that is trained by its gradient."""
+        is_open = self._learner.method.open()
+        for optimizer in self._optimizers:
+            optimizer.step(share, is_open)
+
+
+class RecordedStep(Step):
+    """Records a step as a CUDA graph, and replays it while the host would decide the same.
+
+    To start a step's two thousand small operations one by one takes a GPU several times as long as to run
+    them. The numbers are those of `Step`. What cannot be recorded, since it asks the host for something in
+    mid-step, runs as `Step` does.
+    """
+
+    def __init__(self, learner: Learner, optimizers: Sequence[Packed]) -> None:
+        super().__init__(learner, optimizers)
+        self._can = learner.objective.recordable
+        self._course: Hashable = None
+        self._fetched = False
+        self._recorded: _Recorded | None = None
+
+    def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
+        """As `Step.run`. The result is overwritten by the next step."""
+        course = self._learner.method.course(epoch)
+        if self._can and course == self._course and self._recorded is None:
+            self._record(StandingBatch(batch, self._fetched), epoch)
+        if self._can and course == self._course and self._recorded:
+            return self._recorded.replay(batch, float(share))
+        # The first step of a course runs as it is: the optimisers put their memory in order.
+        self._recorded, self._course = None, course
+        loss = super().run(batch, epoch, share)
+        self._fetched = batch.fetched
+        return loss
+
+    def _record(self, batch: StandingBatch, epoch: int) -> None:
+        stream, recorded = torch.cuda.current_stream(), _Recorded(batch)
+        try:
+            # Other threads fetch pictures meanwhile.
+            with torch.cuda.graph(recorded.graph, capture_error_mode="thread_local"):
+                recorded.loss = super().run(batch, epoch, recorded.share)
+            self._recorded = recorded
+        except RuntimeError as error:
+            # Nothing has run: all is as before but for what points into the recording.
+            torch.cuda.set_stream(stream)
+            for parameter in self._learner.trained().values():
+                parameter.grad = None
+            cause = error.__context__ or error
+            if isinstance(cause, torch.OutOfMemoryError):
+                raise cause from None
+            _log.warning("a step cannot be recorded (%s): its operations are started one by one", cause)
+            self._can = False
+
+
+class _Recorded:
+    """A recorded step, and the memory from which it takes its batch.
+
+    Attributes:
+        batch: where it looks for pictures.
+        share: of the learning rate, ().
+        loss: (K,), of the last replay.
+    """
+
+    loss: Tensor
+
+    def __init__(self, batch: StandingBatch) -> None:
+        self.graph = torch.cuda.CUDAGraph()
+        self.batch = batch
+        self.share = batch.rows.new_zeros((), dtype=torch.float64)
+
+    def replay(self, batch: Batch, share: float) -> Tensor:
+        """The step on another batch."""
+        self.batch.take(batch)
+        self.share.fill_(share)
+        self.graph.replay()
+        return self.loss
