@@ -185,10 +185,10 @@ def _instead_of(folder: Path) -> str:
 
 def _folder_above(folder: Path) -> str:
     """What to give in place of a folder without class folders."""
-    if not (meant := meant_above(folder)):
+    # Above an empty folder anything may lie.
+    if not holds_pictures(folder) or not (meant := meant_above(folder)):
         return "expects a folder a class, or train, val and test"
-    kind = "its pictures are of one class" if holds_pictures(folder) else "it lies below them"
-    return f"{kind}; did you mean {meant}?"
+    return f"its pictures are of one class; did you mean {meant}?"
 
 
 def _folder_below(folder: Path) -> str:
