@@ -48,11 +48,12 @@ def test_a_point_that_is_taken_away_measures_as_it_did(
     said = paths.sweeper("export", "paths", "--to", str(tmp_path / "to"), "--format", form, *chosen)
     assert f"exported trial-0001-blocks-{blocks} as {form}" in said
     output = paths.sweeper("evaluate", str(tmp_path / "to"), "--space", SPACE, *GIVEN)
-    rows = re.findall(r"^ ?(\S.*?) {2,}(\S+) +(\S+) +(\S+) +(\S+) *$", output, re.MULTILINE)
-    measured = {name: figures for name, *figures in rows}
+    rows = (re.split(r" {2,}", line.strip()) for line in output.splitlines())
+    measured = {name: figures for name, *figures in rows if len(figures) == 4}
     point = trials(paths, "paths").loc[f"trial-0001-blocks-{blocks}"]
     for row, metric in {"ID accuracy %": "id_accuracy", "forgetting pp": "forgetting"}.items():
-        _, after, _, test_after = map(float, measured[row])
+        # Accuracies have a standard error behind them.
+        _, after, _, test_after = (float(figure.split()[0]) for figure in measured[row])
         assert after == pytest.approx(point[metric], abs=0.006)
         assert test_after == pytest.approx(point[f"test/{metric}"], abs=0.006)
 
