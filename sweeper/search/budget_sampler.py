@@ -83,8 +83,13 @@ class BudgetSampler(BaseSampler):
         others = {trial.number: tuple(sorted(_others(trial).items())) for trial in complete}
         missed_by = {trial.number: sum(trial.constraints.values()) for trial in complete}
         met = {others[trial.number] for trial in complete if missed_by[trial.number] <= 0}
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        # Two at the same values would also have the same price.
+        under_way = {tuple(sorted(_others(trial).items())) for trial in running if trial.number != number}
         tried = Counter(others.values())
-        missed = [t for t in complete if (own := others[t.number]) not in met and tried[own] < _TRIES]
+        missed = [
+            t for t in complete if (own := others[t.number]) not in met | under_way and tried[own] < _TRIES
+        ]
         if not missed or (met and number % 2):
             return None
         return min(missed, key=lambda trial: missed_by[trial.number])

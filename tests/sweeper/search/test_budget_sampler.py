@@ -141,3 +141,23 @@ def test_once_the_budget_is_met_every_second_trial_tries_values_again_that_misse
         asked.append(study.ask().suggest_int("method.rank", 1, 1000))
     assert asked[0] not in ranks
     assert asked[1] == ranks[2]
+
+
+def test_trials_that_are_asked_for_together_have_values_of_their_own() -> None:
+    """A pack's trials are proposed one after the other before any of them has ended."""
+    study = optuna.create_study(directions=["maximize", "minimize"])
+    proposed: list[tuple[int, float]] = []
+    for pack in range(4):
+        trials = []
+        for place in range(2):
+            study.sampler = BudgetSampler(2, 2, 3, 100 + 2 * pack + place)
+            trial = study.ask()
+            rank = trial.suggest_categorical("method.rank", RANKS)
+            trials.append((trial, rank, trial.suggest_float(PRICE, 0.01, 10, log=True)))
+        for trial, rank, price in trials:
+            count = cliff(price, rank)
+            trial.set_user_attr("metrics", {"epoch": 3, "expected_active_blocks": count})
+            trial.set_constraint("budget", abs(count - 2))
+            study.tell(trial, [0.5, 0.1])
+            proposed.append((rank, price))
+    assert len(set(proposed)) == len(proposed)
