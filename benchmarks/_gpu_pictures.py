@@ -82,7 +82,7 @@ def _on_the_gpu(folder: Path) -> Row:
     try:
         return _timed("decoded on the GPU by torchvision, not resized", decoded, len(files), "cuda")
     except RuntimeError as error:
-        return {"way": "decoded on the GPU by torchvision", "error": str(error).partition("\n")[0]}
+        return {"way": "decoded on the GPU by torchvision", "text": str(error).partition("\n")[0]}
 
 
 def _memory() -> Row:
@@ -97,7 +97,7 @@ def _memory() -> Row:
         gc.collect()
         torch.cuda.empty_cache()
         taken.append(f"{torch.cuda.memory_reserved() / 2**20:.0f}")
-    return {"way": "MiB that are held after each of 5 packs of 8", "error": ", ".join(taken)}
+    return {"way": "MiB that are held after each of 5 packs of 8", "text": ", ".join(taken)}
 
 
 def _timed(way: str, run: Callable[[], None], count: int, device: str) -> Row:

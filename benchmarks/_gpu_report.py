@@ -112,7 +112,7 @@ def report(found: Row) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     small = "A small model stands in for the others: what follows says only that the script works.\n"
     pictures = [
-        f"- {row['way']}: {row['error'] if 'error' in row else shown(row['pictures_a_second'])}"
+        f"- {row['way']}: {row['text'] if 'text' in row else shown(row['pictures_a_second'])}"
         for row in found["pictures"]
     ]
     return "\n".join(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 from search_spaces import Space
-from sweeper.driver.reference import basis
+from sweeper.driver.reference import basis, keep
 from sweeper.storage.folders import SweepFolder, references
 from trainables.engine import checkpoint
 from trainables.engine.checkpoint import Checkpoint
@@ -44,10 +44,7 @@ def take_over(
             checkpoint.write(saved, place)
             say(f"baseline {run.label}: taken over from {earlier}; --fresh trains it again")
             continue
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(".partial")
-        partial.write_text(json.dumps({"place": place}))
-        partial.rename(note)
+        keep(note, {"place": place})
 
 
 def _finished(place: str, epochs: int) -> Checkpoint | None:

@@ -43,6 +43,7 @@ from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
+from trainables.device import use_threads
 from trainables.engine import checkpoint
 from trainables.engine.measures import Metrics
 from trainables.engine.training import measure_reference
@@ -226,7 +227,7 @@ def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapp
     """
     own, at_once, say, home = space.resources, _packs(space), around.say, around.home
     if around.cluster == LOCAL and not own.gpus_per_trial:
-        with _threads(max(1, int(own.cpus_per_trial))):
+        with _threads(own.cpus_per_trial):
             reference = known_reference(problem, space, lambda: _reference(problem, space), say, home)
             if times_packs(space):
                 say(TIMING_PACKS)
@@ -243,10 +244,10 @@ def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapp
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Computes with so many threads, and afterwards with as many as before."""
+def _threads(cpus: float) -> Iterator[None]:
+    """Computes with a trial's threads, and afterwards with as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    use_threads(cpus)
     try:
         yield
     finally:

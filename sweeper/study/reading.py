@@ -48,7 +48,7 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
 def with_points(
     record: TrialRecord, points: Sequence[Mapping[str, Any]], space: Space, budget: int
 ) -> TrialRecord:
-    """A run with the points that it has left, as `trainables.engine.training.Point.told` has them."""
+    """A run with the points that it has left, as `trainables.engine.points.Point.told` has them."""
     return replace(record, points=tuple(_point(record, point, space, budget) for point in points))
 
 
