@@ -66,6 +66,7 @@ _DRIVER: Sequence[tuple[Any, str, str]] = (
     (runner, "open_problem", "model and data"),
     (runner, "check_fit", "model and data"),
     (runner, "open_storage", "study"),
+    (runner, "check_mlflow", "MLflow opens"),
     (SweepStudy, "create", "study"),
     (ray, "init", "Ray starts"),
     (runner, "known_reference", "reference"),
