@@ -74,13 +74,11 @@ Span = dict[str, float]
 
 
 def _open_clip(name: str, tag: str) -> Backbone:
-    return open_backbone({"library": "open_clip", "name": name, "pretrained": tag}, weights=False)
+    return open_backbone("open_clip", name, tag, weights=False)
 
 
 def _dino() -> Backbone:
-    return open_backbone(
-        {"library": "timm", "name": "vit_base_patch16_224.dino", "pretrained": "hub"}, weights=False
-    )
+    return open_backbone("timm", "vit_base_patch16_224.dino", "hub", weights=False)
 
 
 def _stand_in() -> Backbone:

@@ -39,7 +39,7 @@ class Model:
 
 def open_tiny() -> Model:
     space = load_space(SPACES / "clip_lambda.yaml", ["baselines=[]"])
-    return Model("tiny-clip", space, open_problem(space.dump()))
+    return Model("tiny-clip", space, open_problem(space))
 
 
 def open_vit(side: int, pictures: int) -> Model:

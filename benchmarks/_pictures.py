@@ -30,5 +30,5 @@ def opened(folder: Path, gib: float, size: int = SIZE) -> Task:
     os.environ["SWEEPER_CACHE_GIB"] = str(gib)
     reading._OPEN.clear()
     reading.LARGEST_IN_MEMORY = 0
-    source = Source(source="folder", path=str(folder), split=(0.96, 0.02, 0.02)).dump()
+    source = Source(source="folder", path=str(folder), split=(0.96, 0.02, 0.02))
     return load_task(source, replace(EYE, size=size)).to("cpu")

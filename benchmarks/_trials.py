@@ -41,7 +41,7 @@ class Bench:
         """The space at a path, with overrides as `run --set` takes them."""
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         space = load_space(path, overrides)
-        problem = open_problem(space.dump()).to(device_for(space.resources.gpus_per_trial))
+        problem = open_problem(space).to(device_for(space.resources.gpus_per_trial))
         return cls(space, replace(problem, reference=measure_reference(problem, space.dump())), pack)
 
     @property

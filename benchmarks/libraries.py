@@ -78,13 +78,13 @@ def ours(case: Case) -> float:
             "search": {"trials": 1, "parameters": {"training.lr": {"choices": [1.0e-3]}}},
             "training": {"head": "fresh"},
         }
-    ).dump()
+    )
     problem = open_problem(space)
     (probe,) = problem.probes
     if isinstance(probe, RetrievalProbe):
         probe = whole_of(probe)
         problem = replace(problem, probes=(probe,))
-    metrics = measure_reference(problem, space)
+    metrics = measure_reference(problem, space.dump())
     if isinstance(probe, ClassificationProbe) and "split" in case.probe:
         sizes = {"": len(probe.task.val), "test/": len(probe.task.test)}
         return sum(metrics[f"{split}probe/probe"] * size / 100 for split, size in sizes.items())

@@ -63,7 +63,7 @@ def search(
     space: Space, trials: int, sampler: BaseSampler, at_once: int, tracking_uri: str, scratch: str
 ) -> pd.DataFrame:
     """Runs the trials, so many at a time; what Ray knows of each, in order of completion."""
-    problem = open_problem(space.dump())
+    problem = open_problem(space)
     problem = replace(problem, reference=measure_reference(problem, space.dump()))
     searcher = OptunaSearch(
         DOMAINS,

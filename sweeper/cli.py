@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from search_spaces import SpaceError, as_text, json_schema, load_space
+from search_spaces import Space, SpaceError, as_text, json_schema, load_space
 from sweeper.commands import remote
 from sweeper.commands.options import (
     Address,
@@ -133,9 +133,8 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     from trainables.backbones import open_backbone
     from trainables.errors import MissingError, at
 
-    resolved = loaded.dump()
     with at("model"):
-        outline = open_backbone(resolved["model"], weights=False)
+        outline = open_backbone(**loaded.model.dump(), weights=False)
     blocks = check_fit(loaded, outline)
     budget = check_budget(loaded, len(blocks))
     say(
@@ -146,7 +145,7 @@ def validate(space: SpaceFile, set_: Set = []) -> None:  # noqa: B006
     )
     say(OPENING)
     try:
-        problem = open_problem(_without_downloads(resolved), makes_prompts(loaded))
+        problem = open_problem(_without_downloads(loaded), makes_prompts(loaded))
     except MissingError as missing:
         say("not on this machine yet, so `run` would refuse:", missing)
         return
@@ -293,10 +292,12 @@ def _refuse(error: Exception) -> NoReturn:
     sys.exit(BAD_INPUT)
 
 
-def _without_downloads(space: dict[str, Any]) -> dict[str, Any]:
-    data = space["data"]
-    sources = {key: [source | {"download": False} for source in data[key]] for key in ("ood", "probes")}
-    return space | {"data": {**data, **sources, "id": data["id"] | {"download": False}}}
+def _without_downloads(space: Space) -> Space:
+    """The same space, of which nothing is fetched."""
+    here, data = {"download": False}, space.data
+    several = {key: tuple(s.model_copy(update=here) for s in getattr(data, key)) for key in ("ood", "probes")}
+    changed = data.model_copy(update={"id": data.id.model_copy(update=here), **several})
+    return space.model_copy(update={"data": changed})
 
 
 def _sweeps(storage: str | None, server: str | None) -> "Local | Remote":

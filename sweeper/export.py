@@ -83,7 +83,7 @@ def _taken(
     chosen = choose(record, trial, blocks)
     space = space_of(study.space, record, chosen)
     place = place_of(folder, study, chosen)
-    return chosen, restored(_without_tests(space.dump()), space, place, chosen)
+    return chosen, restored(_without_tests(space), space, place, chosen)
 
 
 def _refuse_used(to: Path) -> None:
@@ -161,8 +161,7 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
     Raises:
         UserError: its checkpoint is not on this machine.
     """
-    resolved = space.dump()
-    training = Training(problem, [resolved])
+    training = Training(problem, [space.dump()])
     if training.epochs:
         saved = checkpoint.read(folder)
         if saved is None:
@@ -170,7 +169,7 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
         checkpoint.restore_model(training, 0, saved)
         if run.scaling:
             Update(training.learner).scale(Scaling(*run.scaling))
-    return Trained(training, resolved["model"], run.metrics)
+    return Trained(training, space.model, run.metrics)
 
 
 def write_adapter(study: SweepStudy, problem: Problem, folder: SweepFolder, run: TrialRecord) -> Path:
@@ -186,8 +185,7 @@ def write_adapter(study: SweepStudy, problem: Problem, folder: SweepFolder, run:
     return to
 
 
-def _without_tests(space: dict[str, object]) -> Problem:
+def _without_tests(space: Space) -> Problem:
     """The model and the task alone: what is only measured on is not needed."""
-    data = space["data"]
-    assert isinstance(data, dict)
-    return open_problem({**space, "data": {**data, "ood": [], "probes": []}})
+    data = space.data.model_copy(update={"ood": (), "probes": ()})
+    return open_problem(space.model_copy(update={"data": data}))

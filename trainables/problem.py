@@ -14,6 +14,7 @@ from trainables.data.matching import places_in_task
 from trainables.device import device_for, workers_of
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
+from trainables.sections import DataSet, Space
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Problem:
         )
 
 
-def open_problem(space: Mapping[str, Any], prompted: bool = False) -> Problem:
+def open_problem(space: Space, prompted: bool = False) -> Problem:
     """Loads the model and the data of a resolved space (the ``model`` and ``data`` sections).
 
     Args:
@@ -88,25 +89,26 @@ def open_problem(space: Mapping[str, Any], prompted: bool = False) -> Problem:
         ProblemError: whatever cannot be had or does not fit, a line each. It is a `MissingError` if nothing
             is wrong but that weights or data are not on this machine.
     """
-    data = space["data"]
+    data = space.data
     opening = _Opening()
-    backbone = opening.part("model", lambda: open_backbone(space["model"]))
+    settings = space.model.dump()
+    backbone = opening.part("model", lambda: open_backbone(**settings))
     if backbone is None:
         # Without the weights, the data can still be looked at.
-        backbone = opening.part("model", lambda: open_backbone(space["model"], weights=False))
+        backbone = opening.part("model", lambda: open_backbone(**settings, weights=False))
     if backbone is None:
         raise together(opening.errors)
     model = backbone
-    task = opening.part("data.id", lambda: load_task(data["id"], model.preprocessing))
+    task = opening.part("data.id", lambda: load_task(data.id, model.preprocessing))
     if task is not None and prompted and model.reads_text:
-        opening.part("data.id", partial(_check_names, data["id"], task.classes))
+        opening.part("data.id", partial(_check_names, data.id, task.classes))
     ood = [
         opening.part(f"data.ood.{place}", partial(_shifted, source, model, task))
-        for place, source in enumerate(data["ood"])
+        for place, source in enumerate(data.ood)
     ]
     probes = [
-        opening.part(f"data.probes.{place}", partial(PROBES[source["score"]], source["name"], source, model))
-        for place, source in enumerate(data["probes"])
+        opening.part(f"data.probes.{place}", partial(PROBES[source.score], source.label, source, model))
+        for place, source in enumerate(data.probes)
     ]
     if opening.errors or task is None:
         raise together(opening.errors)
@@ -114,9 +116,9 @@ def open_problem(space: Mapping[str, Any], prompted: bool = False) -> Problem:
         backbone=model,
         task=task,
         prompts=model.texts(class_sentences(task.classes, task.templates))
-        if model.reads_text and is_named(data["id"], task.classes)
+        if model.reads_text and is_named(data.id, task.classes)
         else None,
-        ood={s["name"]: images for s, images in zip(data["ood"], ood, strict=True) if images is not None},
+        ood={s.label: images for s, images in zip(data.ood, ood, strict=True) if images is not None},
         probes=tuple(probe for probe in probes if probe is not None),
     )
 
@@ -138,7 +140,7 @@ class _Opening:
             return None
 
 
-def _check_names(source: Mapping[str, Any], classes: Sequence[str]) -> None:
+def _check_names(source: DataSet, classes: Sequence[str]) -> None:
     try:
         refuse_unnamed(source, classes)
     except ProblemError as error:
@@ -147,7 +149,7 @@ def _check_names(source: Mapping[str, Any], classes: Sequence[str]) -> None:
         ) from error
 
 
-def _shifted(source: Mapping[str, Any], backbone: Backbone, task: Task | None) -> ImageSet:
+def _shifted(source: DataSet, backbone: Backbone, task: Task | None) -> ImageSet:
     """A shifted test set, which must have the classes of the task, or some if it says so."""
     splits: Collection[str] = ("test",)
     shifted = load_task(source, backbone.preprocessing, splits)

@@ -1,18 +1,13 @@
 """Paths as a space writes them: which variables are put in, and what messages call the paths."""
 
-import functools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from trainables.errors import MissingError, ProblemError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 ALLOWING = "SWEEPER_EXPAND"
 """The environment's variable in which an operator names, by commas, what may be expanded too."""
@@ -21,7 +16,6 @@ _ALWAYS = "SWEEPER_DATA"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _LOCAL_FOLDER = "local-dir:"  # open_clip's, before the path of a folder
 _SECRETS = ("/proc", "/run/secrets")  # a process's environment, a container's secrets: no data
-_SETTINGS = ("path", "classes", "pretrained", "file")  # of a section, that may be paths
 
 
 def allowed() -> tuple[str, ...]:
@@ -73,10 +67,9 @@ class Spelling:
     written: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> "Spelling":
-        """Of the paths of a section of the space, and of the folders that they are in."""
-        paths = [section[name] for name in _SETTINGS if isinstance(section.get(name), str)]
-        paths += [name for name in (section.get("name") or "",) if name.startswith(_LOCAL_FOLDER)]
+    def of(cls, *settings: object) -> "Spelling":
+        """Of those settings that are text, which may be paths, and of the folders that they are in."""
+        paths = [setting for setting in settings if isinstance(setting, str)]
         found = {long: short for path in paths for long, short in _ways(path)}
         return cls(tuple(sorted(found.items(), key=lambda pair: -len(pair[0]))))
 
@@ -96,19 +89,6 @@ class Spelling:
             yield
         except ProblemError as error:
             raise type(error)(self.restored(str(error))) from error
-
-
-def shown_as_written(
-    load: Callable[Concatenate[Mapping[str, Any], P], R],
-) -> Callable[Concatenate[Mapping[str, Any], P], R]:
-    """Has the messages of a function that is given a section of the space name its paths as written there."""
-
-    @functools.wraps(load)
-    def spelled(section: Mapping[str, Any], /, *arguments: P.args, **options: P.kwargs) -> R:
-        with Spelling.of(section).shown():
-            return load(section, *arguments, **options)
-
-    return spelled
 
 
 def _ways(path: str) -> Iterator[tuple[str, str]]:

@@ -45,8 +45,8 @@ def evaluation_table(path: Path, space: Space) -> Table:
         ) from None
     use_threads(space.resources.cpus_per_trial)
     say(OPENING)
-    problem = open_problem(resolved)
-    given = load_given(path, problem.backbone, resolved["model"])
+    problem = open_problem(space)
+    given = load_given(path, problem.backbone, space.model)
     problem, given = problem.to(device), replace(given, backbone=given.backbone.to(device))
     before = known_reference(problem, space, lambda: measure_reference(problem, resolved), say)
     say("measuring the model that is given ...")

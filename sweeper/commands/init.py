@@ -40,10 +40,12 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
     """
     settings = _model(model, pretrained)
     with at("--model"):
-        backbone = open_backbone(settings, weights=False)
+        backbone = open_backbone(
+            settings["library"], settings["name"], settings.get("pretrained", "bundled"), weights=False
+        )
     source = Source(source="folder", path=str(data))
     with at("--data"):
-        found = open_folder(source.dump())
+        found = open_folder(source)
         sizes = _sizes(found)
     file = to or Path(f"{source.label}.yaml")
     if file.exists():
@@ -65,7 +67,7 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
             quoted=json.dumps(str(data)),
             probe=_probe(settings["name"], score),
             own=own,
-            unnamed=not is_named(source.dump(), class_names(source.dump(), found.classes)),
+            unnamed=not is_named(source, class_names(source, found.classes)),
             budget=max(1, blocks // _SHARE),
             blocks=blocks,
             reads_text=backbone.reads_text,

@@ -93,7 +93,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     """
     folder = SweepFolder(space.sweep, around.home)
     around.say(OPENING)
-    problem = open_problem(space.dump(), makes_prompts(space))
+    problem = open_problem(space, makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
     around.say("\n".join(pictures(problem)))
@@ -157,7 +157,7 @@ def resume(
             _ask_for(study, trials)
         if retry_failed:
             around.say(f"begins {study.retry_failed()} failed runs again")
-        problem = open_problem(study.space.dump())
+        problem = open_problem(study.space)
         with cluster(around.cluster):
             wait_for_room(study.space, around.cluster, around.say)
             check_shared(study.results, study.space)

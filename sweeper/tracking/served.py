@@ -22,7 +22,7 @@ class Winner(PythonModel):
         """Opens the pre-trained model and puts what was trained into it."""
         folder = Path(context.artifacts["adapter"])
         self._card = read_card(folder / CARD_FILE)
-        self._given = load_adapter(folder, open_backbone(self._card["model"]))
+        self._given = load_adapter(folder, open_backbone(**self._card["model"]))
 
     # Of a bare array MLflow makes no schema of its own, and asks for no types either.
     @torch.no_grad()

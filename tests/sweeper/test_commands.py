@@ -30,7 +30,7 @@ def test_the_table_of_an_evaluation_names_means_per_class(
             "data.probes=[{source: glyphs, limit: 20}]",
         ],
     )
-    torch.save(open_backbone(space.dump()["model"]).plain_state(), "same.pt")
+    torch.save(open_backbone(**space.model.dump()).plain_state(), "same.pt")
     torch.set_num_threads(2)
     table = evaluation_table(Path("same.pt"), space)
     assert torch.get_num_threads() == 1  # a trial's
@@ -54,7 +54,7 @@ def test_the_pictures_of_all_splits_are_counted_and_a_subset_of_classes_is_told(
             "data.probes=[{source: glyphs, score: knn, limit: 40, name: letters}]",
         ],
     )
-    problem = open_problem(space.dump())
+    problem = open_problem(space)
     counted = [
         "pictures of id: train 30, val 20, test 30; 10 classes",
         "pictures of ood/some: test 25",

@@ -19,7 +19,7 @@ def test_it_is_timed_with_the_threads_of_a_trial(cpus: int) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
-        cost = estimate(open_problem(space.dump()), space)
+        cost = estimate(open_problem(space), space)
         assert torch.get_num_threads() == cpus
     finally:
         torch.set_num_threads(before)

@@ -14,6 +14,7 @@ import timm
 import torch
 from torch import Generator, Tensor, nn
 
+from search_spaces import Model
 from trainables import Problem, Training
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone, open_backbone
 from trainables.data import ImageSet, Task
@@ -50,11 +51,11 @@ MODELS = [
     *((name, False) for name in (*VITS, "ViT-B-32", "ViT-L-14")),
     *(pytest.param((name, True), marks=pytest.mark.real_size, id=f"{name}-real") for name in (*VITS, *CLIPS)),
 ]
-Model = tuple[str, bool]
+Chosen = tuple[str, bool]
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: model[0])
 
 
-def size_of(model: Model) -> dict[str, int]:
+def size_of(model: Chosen) -> dict[str, int]:
     """The size of the pictures that timm is told."""
     name, real = model
     patch = 14 if "patch14" in name else 16
@@ -62,7 +63,7 @@ def size_of(model: Model) -> dict[str, int]:
     return {"img_size": 224 if real else 4 * patch}
 
 
-def build(model: Model) -> nn.Module:
+def build(model: Chosen) -> nn.Module:
     """The model as its library builds it."""
     name, real = model
     if name in VITS:
@@ -86,7 +87,7 @@ def disturbed(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def wrapped(model: Model, theirs: nn.Module) -> Backbone:
+def wrapped(model: Chosen, theirs: nn.Module) -> Backbone:
     if model[0] in VITS:
         return TimmBackbone(
             copy.deepcopy(theirs), timm.data.resolve_data_config(size_of(model), model=theirs)
@@ -121,7 +122,7 @@ def features_of(model: Any, images: Tensor) -> Tensor:
 
 
 @each_model
-def test_features_state_and_blocks_are_the_librarys(model: Model) -> None:
+def test_features_state_and_blocks_are_the_librarys(model: Chosen) -> None:
     theirs = disturbed(build(model))
     backbone = wrapped(model, theirs)
     pixels = pictures(2, backbone.preprocessing.size).pixels
@@ -139,7 +140,7 @@ def test_features_state_and_blocks_are_the_librarys(model: Model) -> None:
 
 @each_model
 def test_every_method_trains_a_step_alike_with_and_without_the_prefix(
-    model: Model, make_space: MakeSpace
+    model: Chosen, make_space: MakeSpace
 ) -> None:
     problem = problem_of(wrapped(model, disturbed(build(model))))
     for method in METHODS:
@@ -156,7 +157,7 @@ def test_every_method_trains_a_step_alike_with_and_without_the_prefix(
 
 @each_model
 def test_every_adapter_gets_a_gradient_and_is_exported(
-    model: Model, make_space: MakeSpace, tmp_path: Path
+    model: Chosen, make_space: MakeSpace, tmp_path: Path
 ) -> None:
     theirs = disturbed(build(model))
     backbone = wrapped(model, theirs)
@@ -172,7 +173,7 @@ def test_every_adapter_gets_a_gradient_and_is_exported(
     assert updates and all(p.grad is not None and p.grad.any() for p in updates)
     with torch.no_grad():
         expected = training.learner.method(pixels)
-    trained = Trained(training, {"library": "?", "name": model[0], "pretrained": "?"}, {})
+    trained = Trained(training, Model.model_construct(library="?", name=model[0], pretrained="?"), {})
     (tmp_path / "adapter").mkdir()
     FORMATS["adapter"](trained, tmp_path / "adapter")
     loaded = load_adapter(tmp_path / "adapter", backbone).backbone
@@ -190,7 +191,7 @@ def test_peft_is_refused_where_it_would_adapt_without_effect(
 ) -> None:
     backbone = wrapped((name, False), disturbed(build((name, False))))
     training = Training(problem_of(backbone), [make_space("lora", {"blocks": ("qkv",)}, **STEP)])
-    trained = Trained(training, {"library": "timm", "name": name, "pretrained": "?"}, {})
+    trained = Trained(training, Model(library="timm", name=name, pretrained="?"), {})
     with pytest.raises(ProblemError, match=r"^format: timm has the layer of image.0.qkv in pieces, "):
         FORMATS["peft"](trained, tmp_path)
 
@@ -198,4 +199,4 @@ def test_peft_is_refused_where_it_would_adapt_without_effect(
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_run_layer_by_layer_is_refused(name: str) -> None:
     with pytest.raises(ProblemError, match=r"^name: [^\n]+$"):
-        open_backbone({"library": "timm", "name": name, "pretrained": "hub"}, weights=False)
+        open_backbone("timm", name, "hub", weights=False)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Generator
 
-from search_spaces.data import Data
+from search_spaces import Data, Model, Space
 from trainables import Problem, ProblemError, open_problem
 from trainables.backbones import TimmBackbone
 from trainables.errors import MissingError
@@ -43,8 +43,9 @@ def good(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def space_of(data: Mapping[str, Any], model: Mapping[str, Any] = CLIP) -> dict[str, Any]:
-    return {"model": dict(model), "data": Data.model_validate(data).dump()}
+def space_of(data: Mapping[str, Any], model: Mapping[str, Any] = CLIP) -> Space:
+    """No more of a space than its model and data, which may not go together."""
+    return Space.model_construct(model=Model.model_validate(model), data=Data.model_validate(data))
 
 
 def refusal(data: Mapping[str, Any], model: Mapping[str, Any] = CLIP) -> ProblemError:

@@ -1,11 +1,11 @@
 """Which variables a space may use, and what messages call the paths that they are put into."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
+from search_spaces import Source
 from trainables.backbones import open_backbone
 from trainables.data import load_task
 from trainables.data.pairs import load_pairs
@@ -16,10 +16,7 @@ from trainables.written import Spelling, expanded
 
 SECRET = "postgresql://me:planted-secret@host/db"
 SMALL = TimmPreprocessing(16, "bilinear", 1.0)
-SOURCE: dict[str, Any] = {
-    "source": "folder", "name": "x", "split": None, "seed": 0, "limit": None, "classes": None,
-    "templates": None, "shift": None, "severity": None, "download": False, "dataset": "CIFAR10",
-}  # fmt: skip
+SOURCE = Source(source="torchvision", dataset="CIFAR10", path="x")
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +108,7 @@ def test_messages_name_paths_as_they_are_written(
     kind: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    source = {**SOURCE, "path": path}
+    source = SOURCE.model_copy(update={"path": path})
     models = {
         "timm": {"library": "timm", "name": "tiny-dino", "pretrained": path},
         "open_clip": {"library": "open_clip", "name": "tiny-clip", "pretrained": path},
@@ -120,20 +117,20 @@ def test_messages_name_paths_as_they_are_written(
     with pytest.raises(ProblemError) as told:
         match kind:
             case "folder" | "torchvision":
-                load_task({**source, "source": kind}, SMALL)
+                load_task(source.model_copy(update={"source": kind}), SMALL)
             case "pairs":
                 load_pairs(source, SMALL)
             case "classes":
-                load_task({**source, "source": "digits", "classes": path}, SMALL)
+                load_task(source.model_copy(update={"source": "digits", "classes": path}), SMALL)
             case _:
-                open_backbone(models[kind])
+                open_backbone(**models[kind])
     message = str(told.value)
     assert path.replace("{split}", "train") in message or path.partition("/")[0] in message
     assert str(tmp_path) not in message and "planted-secret" not in message
 
 
 def test_folders_beside_and_below_are_named_as_written_too(tmp_path: Path) -> None:
-    spelling = Spelling.of({"path": "${SWEEPER_DATA}/coco/val.csv", "classes": "~/names.txt", "limit": 3})
+    spelling = Spelling.of("${SWEEPER_DATA}/coco/val.csv", "~/names.txt", None, ("cat", "dog"))
     data, home = tmp_path / "hidden", tmp_path / "home-of-someone"
     text = f"{data}/coco/val.csv:3: no such picture: {data}/coco/a.png, {data}/b, {home}/names.txt; {data}x"
     assert spelling.restored(text) == (
@@ -148,9 +145,7 @@ def test_a_picture_that_is_read_later_elsewhere_is_named_as_written(
     folder = tmp_path / "hidden" / "cats"
     folder.mkdir(parents=True)
     (folder / "a.png").write_bytes(b"no picture")
-    pictures = AsWritten(
-        file_pictures(folder, [folder / "a.png"]), Spelling.of({"path": "${SWEEPER_DATA}/cats"})
-    )
+    pictures = AsWritten(file_pictures(folder, [folder / "a.png"]), Spelling.of("${SWEEPER_DATA}/cats"))
     monkeypatch.delenv("SWEEPER_DATA")  # as on a worker
     with pytest.raises(ProblemError) as told:
         pictures.chosen(np.array([0])).open(0)
@@ -162,7 +157,8 @@ def test_a_picture_that_is_read_later_elsewhere_is_named_as_written(
 def test_what_a_file_holds_is_never_shown(path: str, tmp_path: Path) -> None:
     (tmp_path / "hidden").mkdir()
     (tmp_path / "hidden" / "secrets").write_text(f"POSTGRES_URL={SECRET}\n")
-    for source in ({**SOURCE, "path": path}, {**SOURCE, "source": "digits", "classes": path, "path": None}):
+    named = {"source": "digits", "classes": path, "path": None}
+    for load, update in ((load_pairs, {"path": path}), (load_task, named)):
         with pytest.raises(ProblemError) as told:
-            (load_pairs if source["path"] else load_task)(source, SMALL)
+            load(SOURCE.model_copy(update=update), SMALL)
         assert "planted-secret" not in str(told.value) and "PATH=" not in str(told.value)

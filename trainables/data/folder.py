@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from trainables.data.meant import meant_above, meant_below
 from trainables.data.pictures import Listed, file_pictures
 from trainables.data.splits import SPELLINGS, WHOLE
 from trainables.errors import MissingError, ProblemError, warn
+from trainables.sections import DataSet
 from trainables.written import expanded
 
 _SPLIT_OF = {word: own for own, words in SPELLINGS.items() for word in words}
@@ -58,16 +58,17 @@ class FolderSet:
         return Listed(file_pictures(folder, list(chain.from_iterable(found))), labels)
 
 
-def open_folder(source: Mapping[str, Any]) -> FolderSet:
+def open_folder(source: DataSet) -> FolderSet:
     """Look at a folder as torchvision's ImageFolder does, or at its train, val and test folders.
 
     Raises:
         MissingError: there is no such folder.
         ProblemError: it holds no classes, or only one, or others in another split; or it is not clear which.
     """
-    folders = _split_folders(source["path"])
-    if source["split"] is not None and "" not in folders:
-        raise ProblemError(f"split: {source['path']} has folders for its splits already; remove split")
+    assert source.path is not None
+    folders = _split_folders(source.path)
+    if source.split is not None and "" not in folders:
+        raise ProblemError(f"split: {source.path} has folders for its splits already; remove split")
     classes = {own: _classes(folder) for own, folder in folders.items()}
     first = next(iter(folders))
     for own in folders:
@@ -75,7 +76,7 @@ def open_folder(source: Mapping[str, Any]) -> FolderSet:
             raise ProblemError(
                 f"path: {folders[own]} has other class folders than {folders[first]}: {_some(differ)}"
             )
-    return FolderSet(folders, classes[first], source["path"])
+    return FolderSet(folders, classes[first], source.path)
 
 
 def _split_folders(path: str) -> dict[str, Path]:

@@ -16,6 +16,7 @@ from PIL import Image
 from trainables.data.pictures import Listed, upright
 from trainables.data.splits import SPELLINGS, WHOLE, Rows
 from trainables.errors import MissingError, ProblemError
+from trainables.sections import DataSet
 from trainables.written import expanded
 
 _SPLITS = {name: own for own, names in SPELLINGS.items() for name in names}
@@ -109,15 +110,15 @@ class HuggingFaceSet:
         return Listed(HuggingFacePictures(self.place, split, self.column, fingerprint, rows), labels)
 
 
-def open_huggingface(source: Mapping[str, Any]) -> HuggingFaceSet:
+def open_huggingface(source: DataSet) -> HuggingFaceSet:
     """Open a data set by its path or its name on the hub; no code of it is run.
 
     Raises:
         MissingError: it is not on this machine, or cannot be fetched.
         ProblemError: its columns or splits are not plain.
     """
-    path = source["path"] and str(Path(expanded(source["path"], "path")).absolute())
-    place = Place(path, source["dataset"], source["config"], source["download"])
+    path = source.path and str(Path(expanded(source.path, "path")).absolute())
+    place = Place(path, source.dataset, source.config, source.download)
     opened = _opened(place)
     splits = _own_splits(opened, place)
     first = next(iter(splits.values()))
@@ -128,10 +129,10 @@ def open_huggingface(source: Mapping[str, Any]) -> HuggingFaceSet:
     _encoded(place, first, image)
     values = _labelled({own: opened[split] for own, split in splits.items()}, label, place)
     lone = next(iter(values))
-    if len(values) == 1 and (source["split"] is not None or set(opened) == {"train"}):
+    if len(values) == 1 and (source.split is not None or set(opened) == {"train"}):
         # A set that has no splits is called train by the library.
         splits, values = {WHOLE[0]: splits[lone]}, {WHOLE[0]: values[lone]}
-    elif source["split"] is not None and len(values) > 1:
+    elif source.split is not None and len(values) > 1:
         raise ProblemError(f"split: {place.where} comes with its own splits; remove split")
     names = getattr(opened[first].features[label], "names", None)
     labels, classes = (values, tuple(names)) if names else _numbered(values)
@@ -217,11 +218,11 @@ def _own_splits(opened: Mapping[str, Any], place: Place) -> dict[str, str]:
     return found
 
 
-def _column(table: Any, kind: str, setting: str, source: Mapping[str, Any]) -> str:
+def _column(table: Any, kind: str, setting: str, source: DataSet) -> str:
     """The column of that name, or the only one of that type."""
     kinds = {name: _kind(feature) for name, feature in table.features.items()}
     columns = ", ".join(f"{name} ({shown})" for name, shown in kinds.items())
-    named = source[setting]
+    named = getattr(source, setting)
     if named is not None:
         if named not in kinds:
             raise ProblemError(f"{setting}: there is no column {named}; there are {columns}")

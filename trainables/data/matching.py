@@ -1,12 +1,12 @@
 """Which class of a larger task each class of a data set is."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 
 from trainables.data.images import Task
 from trainables.errors import ProblemError
+from trainables.sections import DataSet
 
 
 def imagenet_names(ids: Sequence[str]) -> tuple[str, ...] | None:
@@ -21,7 +21,7 @@ def imagenet_names(ids: Sequence[str]) -> tuple[str, ...] | None:
     return tuple(known[each] for each in ids) if set(ids) <= known.keys() else None
 
 
-def places_in_task(theirs: Task, task: Task, source: Mapping[str, Any]) -> list[int] | None:
+def places_in_task(theirs: Task, task: Task, source: DataSet) -> list[int] | None:
     """The label in the task of each class of another set; None if the classes are the same, in order.
 
     They are found by their names, or where two classes share a name, by the data sets' own for them.
@@ -33,7 +33,7 @@ def places_in_task(theirs: Task, task: Task, source: Mapping[str, Any]) -> list[
         ProblemError: a class is not in the task; or one of the task is missing, and it is no class subset;
             or names that were given to the set are the task's in another order.
     """
-    class_subset = source["class_subset"]
+    class_subset = source.class_subset
     if class_subset:
         _refuse_all(theirs, len(task.classes))
     if theirs.classes == task.classes:
@@ -44,7 +44,7 @@ def places_in_task(theirs: Task, task: Task, source: Mapping[str, Any]) -> list[
     if unknown := sorted(set(wanted) - set(known)):
         missing = [] if class_subset else sorted(set(known) - set(wanted))
         raise ProblemError(f"source: {said}: {_some(sorted(unknown + missing))} differ")
-    if len(wanted) == len(known) and source["classes"] is not None:
+    if len(wanted) == len(known) and source.classes is not None:
         raise ProblemError(f"source: {said}: their order differs")
     if (missing := sorted(set(known) - set(wanted))) and not class_subset:
         raise ProblemError(

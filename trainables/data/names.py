@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from trainables.data.known_sets import KNOWN_SETS, KnownSet
 from trainables.data.listing import is_writable
 from trainables.data.matching import imagenet_names
 from trainables.errors import MissingError, ProblemError
+from trainables.sections import DataSet
 from trainables.written import expanded
 
 USUAL_TEMPLATES = ("a photo of a {}.",)
@@ -24,14 +24,14 @@ _CAMEL = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 _COUNTED = re.compile(r"(?:\d+|n\d{8})[-. ]+(?=[^\W\d])")
 
 
-def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...]:
+def class_names(source: DataSet, own: Sequence[str]) -> tuple[str, ...]:
     """Give the names that the source asks for, else CLIP_benchmark's, else the set's own as words.
 
     Raises:
         ProblemError: there are not as many as the set has classes, or in another order; or they cannot be
             read or written.
     """
-    asked = source["classes"]
+    asked = source.classes
     if asked is None:
         return _usual_names(_known(source), own)
     # Folders called by ImageNet's ids say themselves which of its classes they are, all or some.
@@ -49,7 +49,7 @@ def class_names(source: Mapping[str, Any], own: Sequence[str]) -> tuple[str, ...
     return names
 
 
-def refuse_unnamed(source: Mapping[str, Any], names: Sequence[str]) -> None:
+def refuse_unnamed(source: DataSet, names: Sequence[str]) -> None:
     """Refuse to make sentences of numbers and ids, unless the source gives them as names.
 
     Raises:
@@ -65,17 +65,17 @@ def refuse_unnamed(source: Mapping[str, Any], names: Sequence[str]) -> None:
     )
 
 
-def is_named(source: Mapping[str, Any], names: Sequence[str]) -> bool:
+def is_named(source: DataSet, names: Sequence[str]) -> bool:
     """Whether the classes have names: some may be numbers only where the source or CLIP_benchmark says so."""
     known = _known(source)
-    if source["classes"] is not None or (known is not None and known.classes is not None):
+    if source.classes is not None or (known is not None and known.classes is not None):
         return True
     return not any(map(_ID.fullmatch, names))
 
 
-def sentences(source: Mapping[str, Any], own: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
+def sentences(source: DataSet, own: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
     """Give the templates that the source asks for, else CLIP_benchmark's, else the set's own."""
-    asked = source["templates"]
+    asked = source.templates
     if asked is None:
         known = _known(source)
         return known.templates if known else tuple(own)
@@ -117,12 +117,12 @@ def _usual_names(known: KnownSet | None, own: Sequence[str]) -> tuple[str, ...]:
     return as_words(own)
 
 
-def _known(source: Mapping[str, Any]) -> KnownSet | None:
+def _known(source: DataSet) -> KnownSet | None:
     """The known data set that the source is, or whose names it asks for."""
-    names = source["classes"]
+    names = source.classes
     if isinstance(names, str) and names.lower() in KNOWN_SETS:
         return KNOWN_SETS[names.lower()]
-    return KNOWN_SETS.get(source["dataset"].lower()) if source["source"] == "torchvision" else None
+    return KNOWN_SETS.get((source.dataset or "").lower()) if source.source == "torchvision" else None
 
 
 def _asked_names(asked: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """Pictures with captions."""
 
 import csv
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from trainables.data.reading import read_pictures
 from trainables.data.shifts import shifted
 from trainables.data.splits import WHOLE, limit_of, limited, parts, refuse_empty, rows_of
 from trainables.errors import MissingError, ProblemError
-from trainables.written import Spelling, expanded, shown_as_written
+from trainables.sections import DataSet
+from trainables.written import Spelling, expanded
 
 _SHARES = (0, 0.5, 0.5)
 # open_clip's names, those of Hugging Face's image folders, and the project's own.
@@ -54,8 +55,7 @@ class PairSplits(NamedTuple):
     test: Pairs
 
 
-@shown_as_written
-def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairSplits:
+def load_pairs(source: DataSet, preprocessing: Preprocessing) -> PairSplits:
     """Load the validation and the test split of a file with the header ``image,caption``, by commas or tabs.
 
     Paths of pictures are relative to the file; a picture with several captions stands on several lines, and
@@ -68,29 +68,33 @@ def load_pairs(source: Mapping[str, Any], preprocessing: Preprocessing) -> PairS
         MissingError: there is no such CSV file.
         ProblemError: a column, a picture or a caption is missing, or a picture cannot be read.
     """
-    file = Path(expanded(source["path"], "path")).absolute()
-    captions = _read(file)
+    assert source.path is not None
+    file = Path(expanded(source.path, "path")).absolute()
+    spelling = Spelling.of(source.path)
+    with spelling.shown():
+        captions = _read(file)
     pictures = list(captions)
     odd: list[tuple[str, str]] = []
     alike = np.zeros(len(pictures), dtype=np.int64)  # pictures here have no classes
-    takes = parts(WHOLE, source["split"] or _SHARES, whole_test=False)
+    takes = parts(WHOLE, source.split or _SHARES, whole_test=False)
 
     def read(name: str) -> Pairs:
-        rows = rows_of(takes[name], alike, source["seed"])
+        rows = rows_of(takes[name], alike, source.seed)
         refuse_empty(name, len(rows))
-        rows = rows[limited(alike[rows], limit_of(source, name), source["seed"])]
+        rows = rows[limited(alike[rows], limit_of(source, name), source.seed)]
         files = [pictures[row] for row in rows]
-        found = AsWritten(file_pictures(file.parent, files), Spelling.of(source))
+        found = AsWritten(file_pictures(file.parent, files), spelling)
         images = read_pictures(Listed(found, np.arange(len(rows))), preprocessing, odd=odd)
         owned = [(owner, text) for owner, picture in enumerate(files) for text in captions[picture]]
         return Pairs(
-            shifted(images, source["shift"], source["severity"]),
+            shifted(images, source.shift, source.severity),
             tuple(text for _, text in owned),
             torch.tensor([owner for owner, _ in owned]),
         )
 
-    splits = PairSplits(read("val"), read("test"))
-    warn_of_odd(odd, source["path"])
+    with spelling.shown():
+        splits = PairSplits(read("val"), read("test"))
+    warn_of_odd(odd, source.path)
     return splits
 
 

@@ -1,12 +1,13 @@
 """Which pictures a split gets: seeded, the same share of every class, by numpy alone."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainables.errors import ProblemError
+from trainables.sections import DataSet
 
 SPLITS = ("train", "val", "test")
 USUAL_SHARES = (0.6, 0.2, 0.2)
@@ -92,9 +93,9 @@ def rows_of(part: Part, labels: Rows, seed: int) -> Rows:
     return np.flatnonzero((place >= part.low) & (place < part.high))
 
 
-def limit_of(source: Mapping[str, Any], split: str) -> int | None:
+def limit_of(source: DataSet, split: str) -> int | None:
     """Give the most pictures that a resolved source section lets a split have; None for no limit."""
-    limits = [source["limit"], source["val_limit"] if split == "val" else None]
+    limits = [source.limit, source.val_limit if split == "val" else None]
     return min((limit for limit in limits if limit is not None), default=None)
 
 

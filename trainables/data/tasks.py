@@ -1,8 +1,8 @@
 """From a source section of the space to a task."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -20,10 +20,8 @@ from trainables.data.splits import SPLITS, limit_of, limited, parts, refuse_empt
 from trainables.data.torchvision_sets import open_torchvision
 from trainables.data.webdataset import open_webdataset
 from trainables.errors import ProblemError, warn
-from trainables.written import Spelling, shown_as_written
-
-Source = Mapping[str, Any]
-"""A resolved source section of the space."""
+from trainables.sections import DataSet
+from trainables.written import Spelling
 
 SHIPPED: dict[str, Callable[[int], Task]] = {
     "digits": digits,
@@ -52,7 +50,7 @@ class OpenedSet(Protocol):
         """The pictures of one of them."""
 
 
-OPENED: dict[str, Callable[[Source], OpenedSet]] = {
+OPENED: dict[str, Callable[[DataSet], OpenedSet]] = {
     "folder": open_folder,
     "torchvision": open_torchvision,
     "huggingface": open_huggingface,
@@ -71,8 +69,7 @@ _WHOLE_INSTEAD = {
 SOURCES = (*SHIPPED, *OPENED)
 
 
-@shown_as_written
-def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[str] = SPLITS) -> Task:
+def load_task(source: DataSet, preprocessing: Preprocessing, splits: Collection[str] = SPLITS) -> Task:
     """Load a task, limited and shifted as its source says, as a model wants to see it.
 
     Args:
@@ -85,55 +82,56 @@ def load_task(source: Source, preprocessing: Preprocessing, splits: Collection[s
         ProblemError: the data do not fit what the source says, or a picture cannot be read. The message
             begins with the setting's name.
     """
-    kind = source["source"]
-    load = _shipped if kind in SHIPPED else _opened
-    task = load(source, preprocessing, splits)
+    load = _shipped if source.source in SHIPPED else _opened
+    with Spelling.of(source.path, source.classes).shown():
+        task = load(source, preprocessing, splits)
 
     def finished(images: ImageSet) -> ImageSet:
-        return replace(shifted(images, source["shift"], source["severity"]), metric=source["metric"])
+        return replace(shifted(images, source.shift, source.severity), metric=source.metric)
 
     return replace(task, train=finished(task.train), val=finished(task.val), test=finished(task.test))
 
 
-def _shipped(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
-    whole = SHIPPED[source["source"]](preprocessing.size)
+def _shipped(source: DataSet, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
+    whole = SHIPPED[source.source](preprocessing.size)
 
     def chosen(name: str) -> ImageSet:
         if name not in splits:
             return no_images(preprocessing.size)
         images: ImageSet = getattr(whole, name)
-        rows = limited(images.labels.numpy(), limit_of(source, name), source["seed"])
+        rows = limited(images.labels.numpy(), limit_of(source, name), source.seed)
         return images if len(rows) == len(images) else images.chosen(torch.from_numpy(rows))
 
     names, templates = class_names(source, whole.classes), sentences(source, whole.templates)
     return Task(names, templates, *map(chosen, SPLITS), ids=whole.classes)
 
 
-def _opened(source: Source, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
-    found = OPENED[source["source"]](source)
+def _opened(source: DataSet, preprocessing: Preprocessing, splits: Collection[str]) -> Task:
+    found = OPENED[source.source](source)
     # A shifted set may be that of the task, whose training pictures must not be tested on.
-    whole_test = set(splits) == {"test"} and source["shift"] is None
-    takes = parts(found.own, source["split"], whole_test)
+    whole_test = set(splits) == {"test"} and source.shift is None
+    takes = parts(found.own, source.split, whole_test)
     if missing := [name for name in splits if name not in takes]:
         raise ProblemError(
             f"path: {found.where} has only the splits {', '.join(found.own)}, and {missing[0]} is needed; "
-            f"add it, or {_WHOLE_INSTEAD[source['source']]}"
+            f"add it, or {_WHOLE_INSTEAD[source.source]}"
         )
     names = class_names(source, found.classes)
     templates = sentences(source, getattr(found, "templates", USUAL_TEMPLATES))
     odd: list[tuple[str, str]] = []
+    spelling = Spelling.of(source.path, source.classes)
 
     def read(name: str) -> ImageSet:
         if name not in splits:
             return no_images(preprocessing.size)
         listed = found.listed(takes[name].own)
-        listed = Listed(AsWritten(listed.pictures, Spelling.of(source)), listed.labels)
-        listed = listed.chosen(rows_of(takes[name], listed.labels, source["seed"]))
+        listed = Listed(AsWritten(listed.pictures, spelling), listed.labels)
+        listed = listed.chosen(rows_of(takes[name], listed.labels, source.seed))
         refuse_empty(name, len(listed.labels))
         if name == "train":
             _warn_of_missing(found, set(listed.labels.tolist()))
-        listed = listed.chosen(limited(listed.labels, limit_of(source, name), source["seed"]))
-        return read_pictures(listed, preprocessing, source["damaged"], odd)
+        listed = listed.chosen(limited(listed.labels, limit_of(source, name), source.seed))
+        return read_pictures(listed, preprocessing, source.damaged, odd)
 
     task = Task(names, templates, *map(read, SPLITS), ids=found.classes)
     warn_of_odd(odd, found.where)

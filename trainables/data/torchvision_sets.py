@@ -14,6 +14,7 @@ from torchvision import datasets
 from trainables.data.pictures import DatasetPictures, Listed
 from trainables.data.splits import WHOLE, Rows
 from trainables.errors import MissingError, ProblemError
+from trainables.sections import DataSet
 from trainables.written import expanded
 
 _SPLIT_NAMES = {"train": ("train", "trainval"), "val": ("val", "valid"), "test": ("test",)}
@@ -48,20 +49,21 @@ class TorchvisionSet:
         return Listed(DatasetPictures(self.opened[own], np.arange(len(labels))), labels)
 
 
-def open_torchvision(source: Mapping[str, Any]) -> TorchvisionSet:
+def open_torchvision(source: DataSet) -> TorchvisionSet:
     """Open a data set by its class's name, with those of the splits train, val and test that it has.
 
     Raises:
         MissingError: its files are not in the folder, or cannot be fetched.
         ProblemError: there is no such data set, or it is no set of labelled pictures.
     """
-    name = source["dataset"]
+    name = source.dataset
+    assert name is not None and source.path is not None
     kind = _kind(name)
-    root = Path(expanded(source["path"], "path")).absolute()
-    opened = {own: found for own, found in _opened(kind, root, source["download"]) if found is not None}
+    root = Path(expanded(source.path, "path")).absolute()
+    opened = {own: found for own, found in _opened(kind, root, source.download) if found is not None}
     if not opened:
         raise ProblemError(f"dataset: {name} has none of the splits train, val and test; use another")
-    if source["split"] is not None and "" not in opened:
+    if source.split is not None and "" not in opened:
         raise ProblemError(f"split: {name} comes with its own splits; remove split")
     labels = {own: _labels(found, name) for own, found in opened.items()}
     count = 1 + max(int(own.max()) for own in labels.values())

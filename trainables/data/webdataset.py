@@ -4,13 +4,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trainables.data.names import USUAL_TEMPLATES
 from trainables.data.pictures import Listed
 from trainables.data.shards import Shards, list_shards
 from trainables.data.splits import SPELLINGS, WHOLE
 from trainables.errors import MissingError, ProblemError
+from trainables.sections import DataSet
 from trainables.written import expanded
 
 _CLASS_NAMES = "classnames.txt"
@@ -56,7 +56,7 @@ class WebDatasetSet:
         return listed
 
 
-def open_webdataset(source: Mapping[str, Any]) -> WebDatasetSet:
+def open_webdataset(source: DataSet) -> WebDatasetSet:
     """Look at a folder of shards, at its folders for train, val and test, or at a pattern of shards.
 
     Class names and templates are read from CLIP_benchmark's files beside the shards, or one folder above.
@@ -65,15 +65,16 @@ def open_webdataset(source: Mapping[str, Any]) -> WebDatasetSet:
         MissingError: there are no shards, or one of those that are named is not there.
         ProblemError: a file beside the shards cannot be read.
     """
-    shards = _split_shards(source["path"])
-    if source["split"] is not None and "" not in shards:
+    assert source.path is not None
+    shards = _split_shards(source.path)
+    if source.split is not None and "" not in shards:
         if len(shards) > 1:
-            raise ProblemError(f"split: {source['path']} has shards for its splits already; remove split")
+            raise ProblemError(f"split: {source.path} has shards for its splits already; remove split")
         shards = {WHOLE[0]: next(iter(shards.values()))}
     first = next(iter(shards.values()))[0].parent
     templates = tuple(line.replace("{c}", "{}") for line in _lines(first, _TEMPLATES))
     classes = _lines(first, _CLASS_NAMES) or tuple(map(str, range(_classes(shards.values()))))
-    return WebDatasetSet(shards, classes, templates or USUAL_TEMPLATES, source["path"])
+    return WebDatasetSet(shards, classes, templates or USUAL_TEMPLATES, source.path)
 
 
 def _split_shards(path: str) -> dict[str, Shards]:

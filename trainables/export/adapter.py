@@ -36,7 +36,7 @@ def write_adapter(trained: Trained, folder: Path) -> None:
     tensors |= {f"{_HEAD}{name}": tensor for name, tensor in trained.head.tensors().items()}
     blocks = {name: _scaling(block) for name, block in trained.active.items()}
     save_tensors(tensors, folder / TENSORS_FILE)
-    load = "trainables.export.load_adapter(folder, trainables.backbones.open_backbone(model))"
+    load = "trainables.export.load_adapter(folder, trainables.backbones.open_backbone(**model))"
     save_card({**trained.card(load), "blocks": blocks}, folder / CARD_FILE)
 
 

@@ -1,6 +1,5 @@
 """How a person classifies pictures with an exported model and its library alone."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from trainables.backbones import Backbone
@@ -63,15 +62,14 @@ def preprocessing_of(backbone: Backbone) -> dict[str, Any]:
     return {**own, "interpolation": made.interpolation, **channels}
 
 
-def example(model: Mapping[str, Any], load: str, head: Head) -> str:
+def example(library: str, load: str, head: Head) -> str:
     """A script that names the classes of pictures.
 
     Args:
-        model: the resolved ``model`` section of the space.
+        library: that built the model.
         load: the expression that loads the model, from within the folder.
         head: of the task.
     """
-    library = model["library"]
     module = next(name for name in _FEATURES if load.startswith(f"{name}."))
     return _EXAMPLE.format(
         library=library,

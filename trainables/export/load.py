@@ -1,8 +1,7 @@
 """Reading weights from wherever they come: an exported folder, or a checkpoint of another's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -10,6 +9,7 @@ from trainables.backbones import Backbone, is_path, open_backbone
 from trainables.errors import ProblemError
 from trainables.export import adapter, merged, peft_format, trained
 from trainables.export.given import Given
+from trainables.sections import Model
 
 # What tells the formats apart: peft's folder may have an export.json too.
 _FOLDERS: dict[str, Callable[[Path, Backbone], Given]] = {
@@ -19,7 +19,7 @@ _FOLDERS: dict[str, Callable[[Path, Backbone], Given]] = {
 }
 
 
-def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Given:
+def load_given(path: Path, backbone: Backbone, model: Model) -> Given:
     """The model of a folder that a format's writer has written, or of a checkpoint file.
 
     Args:
@@ -45,11 +45,10 @@ def load_given(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Give
         raise ProblemError(f"{path}: cannot be read as weights of the space's model: {reason}") from error
 
 
-def _of_file(path: Path, backbone: Backbone, model: Mapping[str, Any]) -> Given:
+def _of_file(path: Path, backbone: Backbone, model: Model) -> Given:
     """A checkpoint of the space's architecture, whose pictures are prepared as the space says."""
-    tag = model.get("pretrained", "bundled")
-    tag = "bundled" if is_path(tag) else tag
-    given = open_backbone({**model, "pretrained": tag, "file": str(path)})
+    tag = "bundled" if is_path(model.pretrained) else model.pretrained
+    given = open_backbone(model.library, model.name, tag, str(path), model.img_size)
     theirs, ours = _outputs(given), _outputs(backbone)
     if theirs == ours:
         return Given(given)

@@ -45,16 +45,16 @@ def write_merged(trained: Trained, folder: Path) -> None:
     save_tensors(trained.head.tensors(), folder / heads.FILE)
     if isinstance(merged, ClipBackbone):
         _save_open_clip_config(trained, merged, folder)
-    elif (name := library_name(trained.model["name"])).startswith(_FOLDER):
+    elif (name := library_name(trained.model.name)).startswith(_FOLDER):
         shutil.copyfile(Path(name.removeprefix(_FOLDER), "config.json"), folder / "config.json")
     load = _load_line(trained)
     card = {**trained.card(load), "preprocessing": preprocessing_of(merged)}
     save_card(card, folder / EXPORT_FILE)
-    (folder / EXAMPLE_FILE).write_text(example(trained.model, load, trained.head), encoding="utf-8")
+    (folder / EXAMPLE_FILE).write_text(example(trained.model.library, load, trained.head), encoding="utf-8")
 
 
 def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -> None:
-    name = library_name(trained.model["name"])
+    name = library_name(trained.model.name)
     config = open_clip.get_model_config(name)
     config["vision_cfg"]["image_size"] = clip.preprocessing.size
     if isinstance(clip.tokenizer, HFTokenizer):
@@ -69,15 +69,15 @@ def _save_open_clip_config(trained: Trained, clip: ClipBackbone, folder: Path) -
 
 
 def _load_line(trained: Trained) -> str:
-    library, name = trained.model["library"], trained.model["name"]
+    library, name = trained.model.library, trained.model.name
     if name in (tiny_clip.NAME, tiny_dino.NAME):
         model = {"library": library, "name": name, "pretrained": MODEL_FILE}
-        return f"trainables.backbones.open_backbone({model})"
+        return f"trainables.backbones.open_backbone(**{model})"
     file, option = (
         ("pretrained", "force_image_size") if library == "open_clip" else ("checkpoint_path", "img_size")
     )
     place = _FOLDER + _HERE if name.startswith(_FOLDER) else name
-    size = trained.model.get("img_size")
+    size = trained.model.img_size
     also = "" if size is None else f", {option}={size}"
     return f"{library}.create_model({place!r}, {file}={MODEL_FILE!r}{also})"
 

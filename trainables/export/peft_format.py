@@ -140,7 +140,7 @@ def _config(peft: Any, trained: Trained, updates: Mapping[str, Factors], whole: 
         target_modules=list(updates) or "dummy-target-modules",
         exclude_modules=alike or None,
         modules_to_save=list(whole) or None,
-        base_model_name_or_path=trained.model["name"],
+        base_model_name_or_path=trained.model.name,
         inference_mode=True,
     )
 

@@ -18,6 +18,7 @@ from trainables.fingerprint import fingerprint
 from trainables.methods import Method
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block
+from trainables.sections import Model
 
 VERSION = 1
 EXPORT_FILE = "export.json"
@@ -34,7 +35,7 @@ class Trained:
     """
 
     training: Training
-    model: Mapping[str, Any]
+    model: Model
     metrics: Mapping[str, float]
 
     @property
@@ -62,7 +63,7 @@ class Trained:
         return {
             "version": VERSION,
             "load": load,
-            "model": dict(self.model),
+            "model": self.model.dump(),
             "base_sha256": fingerprint(problem.backbone),
             "method": dict(space["method"]),
             "training": dict(space["training"]),

@@ -1,7 +1,6 @@
 """What is remembered: data sets of the pre-training domain, each with a way to score it."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from trainables.backbones import Backbone
 from trainables.probes.head import HeadProbe
@@ -10,8 +9,9 @@ from trainables.probes.linear import LinearProbe
 from trainables.probes.probe import Probe
 from trainables.probes.retrieval import RetrievalProbe
 from trainables.probes.zero_shot import ZeroShotProbe
+from trainables.sections import ProbeSet
 
-PROBES: dict[str, Callable[[str, Mapping[str, Any], Backbone], Probe]] = {
+PROBES: dict[str, Callable[[str, ProbeSet, Backbone], Probe]] = {
     "zero_shot": ZeroShotProbe.open,
     "knn": KnnProbe.open,
     "head": HeadProbe.open,

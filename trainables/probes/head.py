@@ -1,9 +1,9 @@
 """The pre-trained model's own classifier."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from trainables.data.matching import places_in_head
 from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
+from trainables.sections import ProbeSet
 
 
 class HeadProbe(ClassificationProbe):
@@ -28,7 +29,7 @@ class HeadProbe(ClassificationProbe):
         self._classifier = copy.deepcopy(classifier).requires_grad_(False).eval()
 
     @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the data of a resolved source.
 
         Raises:
@@ -38,7 +39,7 @@ class HeadProbe(ClassificationProbe):
             raise ProblemError("score: 'head' needs a model with a classifier of its own; take knn or linear")
         task = load_task(source, backbone.preprocessing, ("val", "test"))
         probe = cls(name, task, backbone.classifier)
-        places = places_in_head(task, probe.outputs(backbone.feature_size), source["class_subset"])
+        places = places_in_head(task, probe.outputs(backbone.feature_size), source.class_subset)
         if places is not None:
             probe.task = replace(task, val=task.val.placed(places), test=task.test.placed(places))
         return probe

@@ -1,7 +1,7 @@
 """Weighted nearest neighbours on the features."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
 from trainables.probes.similarity import similarities
+from trainables.sections import ProbeSet
 
 _BANK = 4096  # pictures that are held against all queries at a time
 _VOTES = 1024  # pictures whose votes, of every class, are counted at a time
@@ -42,9 +43,9 @@ class KnnProbe(ClassificationProbe):
         self._temperature = temperature
 
     @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the data of a resolved source, and its ``k`` and ``temperature``."""
-        return cls(name, load_task(source, backbone.preprocessing), source["k"], source["temperature"])
+        return cls(name, load_task(source, backbone.preprocessing), source.k, source.temperature)
 
     def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
         """Shares (K, n, C) of the votes; of the bank, some pictures' features are held at a time."""

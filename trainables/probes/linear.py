@@ -1,7 +1,7 @@
 """A linear classifier that is fitted anew on the features."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from trainables.data import ImageSet, load_task
 from trainables.engine.encoder import Encoder
 from trainables.engine.linear_fit import fit_linear
 from trainables.probes.probe import ClassificationProbe
+from trainables.sections import ProbeSet
 
 
 class LinearProbe(ClassificationProbe):
@@ -23,7 +24,7 @@ class LinearProbe(ClassificationProbe):
     """
 
     @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the data of a resolved source."""
         return cls(name, load_task(source, backbone.preprocessing))
 

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from trainables.backbones import Backbone
 from trainables.data import ImageSet, Task
 from trainables.engine.encoder import Encoder
 from trainables.engine.measures import Split, accuracy
+from trainables.sections import ProbeSet
 
 
 class Probe(ABC):
@@ -39,7 +40,7 @@ class Probe(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the data of a resolved source.
 
         Raises:

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from trainables.engine.measures import Split
 from trainables.errors import ProblemError
 from trainables.probes.probe import Probe
 from trainables.probes.similarity import similarities
+from trainables.sections import ProbeSet
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class RetrievalProbe(Probe):
         self.splits = dict(splits)
 
     @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the captioned images of a resolved source; the model must have a text tower."""
         if not backbone.reads_text:
             raise ProblemError("score: 'retrieval' needs a model with a text tower; take a CLIP")

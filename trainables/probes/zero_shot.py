@@ -1,7 +1,7 @@
 """Zero-shot classification: the nearest class vector."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Self
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,6 +11,7 @@ from trainables.data import ImageSet, Task, load_task, refuse_unnamed
 from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
+from trainables.sections import ProbeSet
 
 
 class ZeroShotProbe(ClassificationProbe):
@@ -27,7 +28,7 @@ class ZeroShotProbe(ClassificationProbe):
         self._texts = texts
 
     @classmethod
-    def open(cls, name: str, source: Mapping[str, Any], backbone: Backbone) -> Self:
+    def open(cls, name: str, source: ProbeSet, backbone: Backbone) -> Self:
         """The probe with the data of a resolved source; the model must have a text tower."""
         if not backbone.reads_text:
             raise ProblemError("score: 'zero_shot' needs a model with a text tower; take knn, linear or head")

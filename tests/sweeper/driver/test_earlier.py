@@ -53,7 +53,7 @@ def train(of: Space, problem: Problem, epochs: int) -> None:
 
 def test_an_equal_run_is_taken_over_once_it_is_finished(here: None) -> None:
     first = space("first")
-    problem = open_problem(first.dump())
+    problem = open_problem(first)
     assert begin(first, problem) == []
     train(first, problem, epochs=1)
     other_budget = space("second", "budget.active_fraction=0.5", "search.trials=3")
@@ -81,17 +81,17 @@ def test_an_equal_run_is_taken_over_once_it_is_finished(here: None) -> None:
 )
 def test_any_other_run_is_not(here: None, change: str) -> None:
     first, other = space("first"), space("other", change)
-    problem = open_problem(first.dump())
+    problem = open_problem(first)
     begin(first, problem)
     train(first, problem, epochs=2)
-    assert begin(other, open_problem(other.dump())) == []
+    assert begin(other, open_problem(other)) == []
     assert not Path(place(other)).exists()
     assert len(begin(space("again"), problem)) == 1
 
 
 def test_nothing_is_taken_over_where_it_is_not_wanted_or_not_there(here: None, tmp_path: Path) -> None:
     first = space("first")
-    problem = open_problem(first.dump())
+    problem = open_problem(first)
     begin(first, problem)
     train(first, problem, epochs=2)
     assert begin(space("elsewhere"), problem, results=str(tmp_path / "results")) == []

@@ -49,7 +49,7 @@ def finished() -> SweepStudy:
 
 @pytest.mark.parametrize("broken", ["nothing", "report", "mlflow"])
 def test_each_step_fails_by_itself_and_in_one_line(broken: str, client: MlflowClient) -> None:
-    problem = open_problem(SPACE.dump())
+    problem = open_problem(SPACE)
     study, folder, screen = finished(), SweepFolder(LONG), io.StringIO()
     around = Surroundings(LOCAL, None, Console(file=screen, width=10_000))
     tracker = Tracker(study, lambda key: [], around.say)

@@ -40,7 +40,7 @@ def space_of(path: str, **sections: Any) -> Space:
 
 @pytest.fixture(scope="module")
 def problem(numbers: str) -> Problem:
-    return open_problem(space_of(numbers).dump())
+    return open_problem(space_of(numbers))
 
 
 def test_a_fresh_head_needs_no_names(numbers: str, problem: Problem) -> None:
@@ -68,14 +68,14 @@ def test_prompts_of_numbers_are_refused(numbers: str, sections: dict[str, Any]) 
     with pytest.raises(
         ProblemError, match=r"^data\.id\.classes: '0' is a number or an id, of which no prompt ca"
     ):
-        open_problem(space.dump(), makes_prompts(space))
+        open_problem(space, makes_prompts(space))
 
 
 def test_whatever_has_no_names_is_told_at_once(numbers: str) -> None:
     probe = {"source": "folder", "path": numbers, "score": "zero_shot", "name": "again"}
     space = space_of(numbers, training={"epochs": 1}, probes=[probe])
     with pytest.raises(ProblemError) as told:
-        open_problem(space.dump(), makes_prompts(space))
+        open_problem(space, makes_prompts(space))
     task, again = str(told.value).split("\n")
     assert task.startswith("data.id.classes: '0' is a number or an id")
     assert task.endswith("; or take training.head: fresh, and neither zero_shot nor flyp")
@@ -84,5 +84,5 @@ def test_whatever_has_no_names_is_told_at_once(numbers: str) -> None:
 
 def test_numbers_that_are_given_as_names_are_names(numbers: str) -> None:
     space = space_of(numbers, classes=["0", "1"], training={"epochs": 1})
-    named = open_problem(space.dump(), makes_prompts(space))
+    named = open_problem(space, makes_prompts(space))
     assert named.prompts is not None and named.task.classes == ("0", "1")

@@ -22,7 +22,7 @@ def space(*overrides: str) -> Space:
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return open_problem(space().dump())
+    return open_problem(space())
 
 
 def test_a_number_is_taken_as_it_is(problem: Problem) -> None:

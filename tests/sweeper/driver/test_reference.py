@@ -31,7 +31,7 @@ def known(problem: Problem, space: Space) -> dict[str, float]:
 
 def test_it_is_kept_by_content(tmp_path: Path) -> None:
     space = load_space(REPOSITORY / "spaces" / "clip_lambda.yaml")
-    problem = open_problem(space.dump())
+    problem = open_problem(space)
     with contextlib.chdir(tmp_path):
         assert known(problem, space) == {"probe/glyphs": 98.7, "measured": 1}
         assert known(problem, space.with_values({"training.lr": 1.0}))["measured"] == 0
@@ -48,7 +48,7 @@ def test_it_is_kept_by_content(tmp_path: Path) -> None:
 @pytest.fixture
 def opened() -> tuple[Problem, Space]:
     space = load_space(REPOSITORY / "spaces" / "dino_lambda.yaml")
-    return open_problem(space.dump()), space
+    return open_problem(space), space
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
 ) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     resolved = SPACE.dump()
-    problem = open_problem(resolved)
+    problem = open_problem(SPACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     mlflow.set_tracking_uri(uri)
@@ -40,7 +40,7 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": (), "reason": None})
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    FORMATS["adapter"](Trained(Training(problem, [resolved]), resolved["model"], {}), adapter)
+    FORMATS["adapter"](Trained(Training(problem, [resolved]), SPACE.model, {}), adapter)
     trial = study.record().trials[0]
 
     with pytest.raises(UserError, match=r"--register best: MLflow at .* resume clip_lambda` writes it"):
@@ -61,5 +61,5 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     probabilities = loaded.predict(images.pixels.numpy())
     assert tuple(probabilities.columns) == problem.task.classes
     right = np.mean(probabilities.to_numpy().argmax(axis=1) == images.labels.numpy())
-    given = load_given(adapter, problem.backbone, resolved["model"])
+    given = load_given(adapter, problem.backbone, SPACE.model)
     assert 100 * right == pytest.approx(evaluate(problem, given, resolved["training"])["id_accuracy"])

@@ -126,5 +126,5 @@ NO_VIT = "is not a CLIP whose image tower is a vision transformer"
 )
 def test_what_cannot_be_opened_is_refused_with_a_reason(name: str, pretrained: str, message: str) -> None:
     with pytest.raises(ProblemError) as refusal:
-        open_backbone({"library": "open_clip", "name": name, "pretrained": pretrained})
+        open_backbone("open_clip", name, pretrained)
     assert str(refusal.value).startswith(message)

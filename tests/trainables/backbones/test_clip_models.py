@@ -46,8 +46,8 @@ def model(request: pytest.FixtureRequest, known: None) -> tuple[str, nn.Module]:
     return request.param, random_model(request.param)
 
 
-def opened(name: str, pretrained: str = "bundled", weights: bool = True, **more: object) -> Backbone:
-    return open_backbone({"library": "open_clip", "name": name, "pretrained": pretrained, **more}, weights)
+def opened(name: str, pretrained: str = "bundled", weights: bool = True, **more: Any) -> Backbone:
+    return open_backbone("open_clip", name, pretrained, weights=weights, **more)
 
 
 def random_model(name: str) -> nn.Module:

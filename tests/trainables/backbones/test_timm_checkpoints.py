@@ -5,6 +5,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path, PosixPath
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -20,8 +21,8 @@ from trainables.errors import MissingError, ProblemError
 NAME = "vit_tiny_patch16_224"
 
 
-def opened(name: str, pretrained: str = "bundled", **more: object) -> Backbone:
-    return open_backbone({"library": "timm", "name": name, "pretrained": pretrained, **more})
+def opened(name: str, pretrained: str = "bundled", **more: Any) -> Backbone:
+    return open_backbone("timm", name, pretrained, **more)
 
 
 def normalised(backbone: TimmBackbone, pixels: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ def test_dino_v2s_own_file_is_read_at_another_size(tmp_path: Path) -> None:
         )
 
 
-def refusal(name: str, pretrained: str, **more: object) -> str:
+def refusal(name: str, pretrained: str, **more: Any) -> str:
     with pytest.raises(ProblemError) as refused:
         opened(name, pretrained, **more)
     told = str(refused.value)

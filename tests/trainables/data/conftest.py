@@ -29,24 +29,24 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_source() -> Callable[..., dict[str, Any]]:
+def make_source() -> Callable[..., Source | Probe]:
     """Gives a resolved source section."""
 
-    def make(source: str, **values: Any) -> dict[str, Any]:
+    def make(source: str, **values: Any) -> Source | Probe:
         if "path" in values:
             values["path"] = str(values["path"])
         if source == "pairs":
-            return Probe(source="pairs", score="retrieval", **values).dump()
-        return Source.model_validate({"source": source, **values}).dump()
+            return Probe(source="pairs", score="retrieval", **values)
+        return Source.model_validate({"source": source, **values})
 
     return make
 
 
 @pytest.fixture
-def read_lazily(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, Any]], ImageSet]:
+def read_lazily(monkeypatch: pytest.MonkeyPatch) -> Callable[[Source | Probe], ImageSet]:
     """Gives the test split of a source, not in memory; pickled or not, it is the one that is."""
 
-    def read(source: Mapping[str, Any]) -> ImageSet:
+    def read(source: Source | Probe) -> ImageSet:
         small = TimmPreprocessing(16)
         in_memory = load_task(source, small, ("test",)).test
         monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 1000)

@@ -9,10 +9,11 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from search_spaces import Source
 from trainables.data import ImageSet, Task, TimmPreprocessing, load_task
 from trainables.errors import MissingError, ProblemError
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 WriteClasses = Callable[[Path, dict[str, int]], Path]
 
 SMALL = TimmPreprocessing(8)
@@ -152,7 +153,7 @@ def test_a_limit_holds_for_every_split(
     source = make_source("folder", path=write_classes(tmp_path, COUNTS), limit=6)
     task = load_task(source, SMALL)
     assert [torch.bincount(s.labels).tolist() for s in (task.train, task.val)] == [[2, 2, 2], [3, 2, 1]]
-    whole = load_task({**source, "limit": None}, SMALL)
+    whole = load_task(source.model_copy(update={"limit": None}), SMALL)
     assert set(keys(task.train)) < set(keys(whole.train))
 
 
@@ -191,7 +192,7 @@ def test_hidden_pictures_are_passed_over_at_every_depth(
     assert keys(task.train, task.val, task.test) == keys(plain.train, plain.val, plain.test)
 
 
-def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> str:
+def refusal(source: Source, kind: type[ProblemError] = ProblemError) -> str:
     with pytest.raises(ProblemError) as told:
         load_task(source, SMALL)
     assert type(told.value) is kind and "\n" not in str(told.value)
@@ -365,8 +366,8 @@ def test_settings_that_do_not_fit_the_folders_are_refused(
 def test_classes_without_a_picture_to_train_on_are_told(
     tmp_path: Path, make_source: MakeSource, write_classes: WriteClasses, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = make_source("folder", path=write_classes(tmp_path, {"dog": 9, "cat": 1, "eel": 1}))
-    source["split"] = [0.2, 0.4, 0.4]
+    path = write_classes(tmp_path, {"dog": 9, "cat": 1, "eel": 1})
+    source = make_source("folder", path=path, split=[0.2, 0.4, 0.4])
     task = load_task(source, SMALL)
     missing = [name for label, name in enumerate(task.classes) if label not in task.train.labels]
     assert missing and capsys.readouterr().err == (
@@ -395,7 +396,7 @@ def test_a_damaged_picture_is_named_when_it_is_read(
         load_task(source, SMALL, ("test",))
     monkeypatch.setattr("trainables.data.reading.LARGEST_IN_MEMORY", 0)
     with pytest.raises(ProblemError, match=f"path: {damaged} cannot be read as a picture: "):
-        load_task(source | {"shift": "noisy", "severity": 1}, SMALL, ("test",))
+        load_task(source.model_copy(update={"shift": "noisy", "severity": 1}), SMALL, ("test",))
 
 
 def test_pacs(shared_data: Path, make_source: MakeSource) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from search_spaces import Source
 from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.data.huggingface import open_huggingface
 from trainables.errors import MissingError, ProblemError
@@ -18,7 +19,7 @@ from trainables.fingerprint import fingerprint
 
 datasets = pytest.importorskip("datasets", reason="needs the extra huggingface")
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 
 SMALL = TimmPreprocessing(16)
 NAMES = ("cat", "dog", "emu")
@@ -255,5 +256,5 @@ def test_large_sets_are_read_when_asked_for_and_pickle_without_pictures(
     made().save_to_disk(tmp_path)
     source = make_source("huggingface", path=tmp_path, limit=9)
     lazy = read_lazily(source)
-    other = load_task(source | {"seed": 1}, SMALL, ("test",)).test
+    other = load_task(source.model_copy(update={"seed": 1}), SMALL, ("test",)).test
     assert fingerprint(other) != fingerprint(lazy)

@@ -2,7 +2,6 @@ import json
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import pytest
 from open_clip import (
@@ -13,11 +12,12 @@ from open_clip import (
 from timm.data import ImageNetInfo
 from torchvision.datasets import FashionMNIST, Flowers102
 
+from search_spaces import Source
 from trainables.data.known_sets import KNOWN_SETS
 from trainables.data.names import as_words, class_names, is_named, refuse_unnamed, sentences
 from trainables.errors import MissingError, ProblemError
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 
 
 def test_class_names_are_the_sets_own_or_those_asked_for(tmp_path: Path, make_source: MakeSource) -> None:

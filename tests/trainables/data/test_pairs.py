@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Source
 from trainables.data import TimmPreprocessing, load_pairs, shifted
 from trainables.data.pictures import FilePictures, LazyPixels, file_pictures
 from trainables.errors import MissingError, ProblemError
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 WritePicture = Callable[..., Path]
 
 SMALL = TimmPreprocessing(8)
@@ -182,7 +183,7 @@ def test_files_that_cannot_be_used_are_told(
         write_picture(tmp_path / f"{name}.png")
     write_csv(table, [("image", "caption"), ("a.png", "x"), ("b.png", "y")])
     with pytest.raises(ProblemError, match="split: leaves no picture for val; give it a larger share"):
-        load_pairs(source | {"split": [0.5, 0, 0.5]}, SMALL)
+        load_pairs(source.model_copy(update={"split": [0.5, 0, 0.5]}), SMALL)
     (tmp_path / "b.png").write_bytes(b"no picture")
     with pytest.raises(ProblemError, match=r"path: .*b\.png cannot be read as a picture: "):
         load_pairs(source, SMALL)

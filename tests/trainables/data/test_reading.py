@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from search_spaces import Source
 from trainables.data import ImageSet, TimmPreprocessing, load_task, reading, store
 from trainables.data.images import Pixels
 from trainables.data.pictures import FilePictures, Listed, file_pictures
@@ -245,7 +246,7 @@ def test_whole_pictures_are_as_they_lie_on_disk_but_for_large_ones(
 
 def test_the_sources_setting_is_what_may_be_left_out(
     tmp_path: Path,
-    make_source: Callable[..., dict[str, Any]],
+    make_source: Callable[..., Source],
     write_classes: Callable[[Path, Mapping[str, int]], Path],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -258,7 +259,7 @@ def test_the_sources_setting_is_what_may_be_left_out(
         f"warning: {tmp_path}/pets: 1 of the pictures cannot be read and are left out; the first: path: "
     )
     with pytest.raises(ProblemError, match="or let damaged: 1 leave such pictures out"):
-        load_task(source | {"damaged": 0}, SMALL, ("test",))
+        load_task(source.model_copy(update={"damaged": 0}), SMALL, ("test",))
 
 
 def test_a_picture_that_vanishes_is_one_line(

@@ -1,12 +1,12 @@
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 
+from search_spaces import Source
 from trainables.data import SHIPPED, TimmPreprocessing, load_task, shifted
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

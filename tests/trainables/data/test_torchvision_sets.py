@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +7,12 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
+from search_spaces import Source
 from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.data.reading import KeptPixels
 from trainables.errors import MissingError, ProblemError
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 WriteClasses = Callable[[Path, dict[str, int]], Path]
 
 SMALL = TimmPreprocessing(28)
@@ -66,7 +66,7 @@ def test_a_large_set_is_enlarged_when_it_is_asked_for(
     lazy = load_task(source, TimmPreprocessing(56)).train
     assert isinstance(in_memory.pixels, torch.Tensor) and not isinstance(lazy.pixels, torch.Tensor)
     assert torch.equal(torch.cat(list(lazy.batches(4))), in_memory.pixels)
-    plain = load_task(source | {"shift": None}, SMALL, ("test",)).test
+    plain = load_task(source.model_copy(update={"shift": None}), SMALL, ("test",)).test
     assert isinstance(plain.pixels, KeptPixels) and len(plain) == 9
 
 
@@ -79,7 +79,7 @@ def test_a_set_without_splits_is_split_by_shares(
     assert task.classes == ("Forest", "River")
     counts = [torch.bincount(images.labels).tolist() for images in (task.train, task.val, task.test)]
     assert counts == [[6, 12], [2, 4], [2, 4]]
-    shares = load_task(source | {"split": [0, 0.5, 0.5]}, SMALL, ("val", "test"))
+    shares = load_task(source.model_copy(update={"split": [0, 0.5, 0.5]}), SMALL, ("val", "test"))
     assert (len(shares.val), len(shares.test)) == (15, 15)
     assert len(load_task(source, SMALL, ("test",)).test) == 30
 
@@ -134,7 +134,7 @@ def test_classes_without_names_are_named_as_in_clip_benchmark(
     assert task.templates[0] == 'a zoomed in photo of a "{}" traffic sign.'
 
 
-def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> str:
+def refusal(source: Source, kind: type[ProblemError] = ProblemError) -> str:
     with pytest.raises(ProblemError) as told:
         load_task(source, SMALL)
     assert type(told.value) is kind and "\n" not in str(told.value)

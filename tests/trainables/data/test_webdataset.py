@@ -5,17 +5,17 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 
+from search_spaces import Source
 from trainables.data import ImageSet, TimmPreprocessing, load_task
 from trainables.errors import MissingError, ProblemError
 from trainables.fingerprint import fingerprint
 
-MakeSource = Callable[..., dict[str, Any]]
+MakeSource = Callable[..., Source]
 WritePicture = Callable[..., Path]
 Write = Callable[..., Path]
 
@@ -119,7 +119,7 @@ def test_shards_without_splits_are_cut_by_shares(
         ProblemError, match="has only the splits train, and val is needed; add it, or give sp"
     ):
         load_task(lone, SMALL)
-    assert len(load_task(lone | {"split": [0.5, 0.25, 0.25]}, SMALL).train) == 10
+    assert len(load_task(lone.model_copy(update={"split": (0.5, 0.25, 0.25)}), SMALL).train) == 10
 
 
 def test_a_picture_is_read_as_from_a_file(
@@ -142,7 +142,7 @@ def test_a_picture_is_read_as_from_a_file(
     assert ours.labels.tolist() == [0, 1, 2, 3]
 
 
-def refusal(source: dict[str, Any], kind: type[ProblemError] = ProblemError) -> str:
+def refusal(source: Source, kind: type[ProblemError] = ProblemError) -> str:
     with pytest.raises(ProblemError) as told:
         load_task(source, SMALL, ("test",))
     assert type(told.value) is kind and "\n" not in str(told.value)

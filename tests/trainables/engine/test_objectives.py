@@ -138,9 +138,9 @@ def test_a_prompt_head_starts_as_open_clips_classifier(
 
 def test_an_untouched_head_answers_as_open_clip_does_zero_shot() -> None:
     """The shipped CLIP, on all handwritten digits, to the picture."""
-    space = load_space(Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml").dump()
+    space = load_space(Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml")
     problem = open_problem(space)
-    training = Training(problem, [{**space, "method": {"name": "zero_shot"}}])
+    training = Training(problem, [{**space.dump(), "method": {"name": "zero_shot"}}])
     clip, tokenizer = library_model(problem.backbone), problem.backbone.tokenizer
     templates = [template.format for template in problem.task.templates]
     classifier = build_zero_shot_classifier(clip, tokenizer, problem.task.classes, templates)

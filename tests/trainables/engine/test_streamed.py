@@ -55,7 +55,7 @@ def way(
 
 
 def opened(problem: Problem, folder: Path, workers: int) -> Problem:
-    source = Source(source="folder", path=str(folder), name="pets").dump()
+    source = Source(source="folder", path=str(folder), name="pets")
 
     def load() -> Task:
         return load_task(source, problem.backbone.preprocessing)

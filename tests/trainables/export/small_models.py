@@ -4,6 +4,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor
 
+from search_spaces import Model
 from trainables.data import ImageSet
 from trainables.export import Trained
 
@@ -14,8 +15,8 @@ CLIP_CONFIG = {
     "text_cfg": {"context_length": 16, "vocab_size": 646, "width": 16, "heads": 2, "layers": 1},
 }
 MODELS = {
-    "clip": {"library": "open_clip", "name": CLIP_NAME, "pretrained": "random.safetensors"},
-    "vit": {"library": "timm", "name": "random-vit", "pretrained": "random.safetensors"},
+    "clip": Model(library="open_clip", name=CLIP_NAME, pretrained="random.safetensors"),
+    "vit": Model(library="timm", name="random-vit", pretrained="random.safetensors"),
 }
 
 

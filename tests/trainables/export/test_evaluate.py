@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, nn
 
+from search_spaces import Model
 from trainables import Problem, ProblemError, measure_reference
 from trainables.backbones import TimmBackbone, class_sentences, open_backbone
 from trainables.data import ImageSet, Task
@@ -71,7 +72,7 @@ def test_it_has_the_metrics_of_its_trial(
 @pytest.fixture
 def letters() -> Problem:
     """Random pictures and two words, on the CLIP that ships."""
-    backbone = open_backbone({"library": "open_clip", "name": "tiny-clip", "pretrained": "bundled"})
+    backbone = open_backbone("open_clip", "tiny-clip")
     generator = Generator().manual_seed(0)
 
     def images(count: int) -> ImageSet:
@@ -83,7 +84,7 @@ def letters() -> Problem:
     return Problem(backbone, task, texts, {}, (ZeroShotProbe("letters", task, texts),))
 
 
-CLIP_MODEL = {"library": "open_clip", "name": "tiny-clip", "pretrained": "bundled"}
+CLIP_MODEL = Model(library="open_clip", name="tiny-clip")
 
 
 def test_anothers_clip_names_the_classes_by_its_own_text_tower(
@@ -114,7 +115,7 @@ def clones(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def test_anothers_timm_model_has_no_accuracy_on_the_task(make_space: MakeSpace, tmp_path: Path) -> None:
     name = "test_vit.r160_in1k"
-    model = {"library": "timm", "name": name, "pretrained": "hub"}
+    model = Model(library="timm", name=name, pretrained="hub")
     backbone = TimmBackbone(timm.create_model(name))
     generator = Generator().manual_seed(0)
     images = ImageSet(
@@ -194,7 +195,7 @@ def test_what_are_no_such_weights_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / f"given{ending}"
     write(path)
-    model = CLIP_MODEL if library == "open_clip" else {"library": "timm", "name": "test_vit"}
+    model = CLIP_MODEL if library == "open_clip" else Model(library="timm", name="test_vit")
     with pytest.raises(ProblemError) as refusal:
         load_given(path, letters.backbone, model)
     assert str(path) in str(refusal.value) and "\n" not in str(refusal.value)
@@ -227,4 +228,4 @@ def test_a_file_that_is_called_like_weights_elsewhere_is_the_file(
     Path(tag).write_bytes(b"no weights")
     name = "ViT-B-32-256" if library == "open_clip" else "test_vit"
     with pytest.raises(ProblemError, match="cannot be read as a checkpoint"):
-        load_given(Path(tag), letters.backbone, {"library": library, "name": name})
+        load_given(Path(tag), letters.backbone, Model(library=library, name=name))

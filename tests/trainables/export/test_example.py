@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from small_models import CLIP_CONFIG
 from timm.models import save_for_hf
 
+from search_spaces import Model
 from search_spaces.data import Source
 from trainables import Problem, Training, measure_reference
 from trainables.backbones import class_sentences, open_backbone
@@ -85,8 +86,8 @@ def test_the_example_answers_as_evaluate_counts(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = make_model(tmp_path / "theirs")
-    backbone = open_backbone(model)
-    task = load_task(Source(source="folder", path=str(pictures)).dump(), backbone.preprocessing)
+    backbone = open_backbone(**model)
+    task = load_task(Source(source="folder", path=str(pictures)), backbone.preprocessing)
     sentences = class_sentences(task.classes, task.templates)
     prompts = backbone.texts(sentences) if head == "prompts" else None
     problem = Problem(backbone, task, prompts, {}, (KnnProbe("near", task, k=3),))
@@ -97,9 +98,9 @@ def test_the_example_answers_as_evaluate_counts(
         training.run_epoch()
     folder = tmp_path / "export"
     folder.mkdir()
-    write_merged(Trained(training, model, {}), folder)
+    write_merged(Trained(training, Model(**model), {}), folder)
 
-    metrics = evaluate(problem, load_given(folder, backbone, model), space["training"])
+    metrics = evaluate(problem, load_given(folder, backbone, Model(**model)), space["training"])
     assert 40 < metrics["test/id_accuracy"] < 100
     moved = folder.rename(tmp_path / "elsewhere")
     files = sorted((pictures / "test").glob("*/*.png"))

@@ -21,6 +21,7 @@ from timm.models import load_checkpoint, save_for_hf
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from search_spaces import Model
 from trainables import Problem, ProblemError, Training
 from trainables.backbones import Backbone, open_backbone, open_clip_backbone
 from trainables.backbones.tiny_clip import MERGES
@@ -198,7 +199,7 @@ def export(problem: Problem, make_space: MakeSpace, tmp_path: Path) -> Callable[
         begun = replace(problem, backbone=backbone, prompts=texts, ood={}, probes=())
         space = make_space("full", head="fresh")
         (tmp_path / name).mkdir()
-        write_merged(Trained(Training(begun, [space]), model, {}), tmp_path / name)
+        write_merged(Trained(Training(begun, [space]), Model(**model), {}), tmp_path / name)
         return tmp_path / name
 
     return write
@@ -216,12 +217,12 @@ def loaded_by_its_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Modu
 def test_an_export_with_a_text_tower_of_hugging_face_is_whole_where_it_is_moved(
     two_tower: dict[str, Any], export: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone = open_backbone(two_tower)
+    backbone = open_backbone(**two_tower)
     written = export(two_tower, backbone, "export")
     shutil.rmtree(tmp_path / "theirs")
     moved = written.rename(tmp_path / "elsewhere")
     assert not [file for file in moved.glob("open_clip*.json") if str(tmp_path) in file.read_text()]
-    again = open_backbone({**two_tower, "name": f"local-dir:{moved}"})
+    again = open_backbone(two_tower["library"], f"local-dir:{moved}")
     model = loaded_by_its_line(moved, monkeypatch)
     tokens = open_clip.get_tokenizer("local-dir:.")(list(SENTENCES))
     expected = backbone.texts(SENTENCES)
@@ -243,7 +244,7 @@ def test_an_export_of_a_timm_folder_is_whole_where_it_is_moved(
     save_for_hf(timm.create_model("test_vit", num_classes=3), tmp_path / "theirs", safe_serialization=True)
     model = {"library": "timm", "name": f"local-dir:{tmp_path / 'theirs'}", "pretrained": "bundled"}
     model |= {"img_size": img_size} if img_size else {}
-    backbone = open_backbone(model)
+    backbone = open_backbone(**model)
     written = export(model, backbone, "export")
     shutil.rmtree(tmp_path / "theirs")
     theirs = loaded_by_its_line(written.rename(tmp_path / "elsewhere"), monkeypatch)

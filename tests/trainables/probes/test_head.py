@@ -29,7 +29,7 @@ Untouched = Callable[[Backbone], Encoder]
 
 def test_the_untouched_model_answers_as_timms_own(timm_backbone: TimmBackbone, untouched: Untouched) -> None:
     """Against the whole model's forward pass."""
-    section = ProbeSection(source="digits", score="head", limit=40).dump()
+    section = ProbeSection(source="digits", score="head", limit=40)
     probe = PROBES["head"]("scans", section, timm_backbone)
     assert isinstance(probe, HeadProbe)
     task = load_task(section, timm_backbone.preprocessing)
@@ -77,7 +77,7 @@ def test_a_model_whose_features_are_not_finite_scores_nan(
 
 
 def test_a_model_without_a_classifier_is_refused(backbone: ClipBackbone) -> None:
-    section = ProbeSection(source="digits", score="head").dump()
+    section = ProbeSection(source="digits", score="head")
     with pytest.raises(
         ProblemError, match=r"^score: 'head' needs a model with a classifier .* knn or linear$"
     ):
@@ -102,7 +102,7 @@ def test_some_of_imagenets_classes_are_found_among_all_outputs(
     for place in subset:
         (tmp_path / ids[place]).symlink_to(SHARED / "imagenet_sample" / ids[place])
     source = {"source": "folder", "path": str(tmp_path), "score": "head", "split": [0, 0.5, 0.5]}
-    section = ProbeSection.model_validate({**source, "class_subset": True, "metric": "mean_per_class"}).dump()
+    section = ProbeSection.model_validate({**source, "class_subset": True, "metric": "mean_per_class"})
     backbone = open_timm_backbone("vit_tiny_patch16_224", file=WeightsFile(str(vit_tiny), "file"))
     probe = PROBES["head"]("some", section, backbone)
     model = timm.create_model(
@@ -119,7 +119,7 @@ def test_some_of_imagenets_classes_are_found_among_all_outputs(
     with pytest.raises(
         ProblemError, match=r"1000 outputs, the data 40 classes; with class_subset: true answ"
     ):
-        PROBES["head"]("some", section | {"class_subset": False}, backbone)
+        PROBES["head"]("some", section.model_copy(update={"class_subset": False}), backbone)
 
 
 def test_a_subset_of_unknown_classes_is_refused(timm_backbone: TimmBackbone, tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_a_subset_of_unknown_classes_is_refused(timm_backbone: TimmBackbone, tmp
     with pytest.raises(
         ProblemError, match=r"known by ImageNet's ids such as n01440764 alone, not by cat, dog"
     ):
-        PROBES["head"]("some", ProbeSection(**source, split=(0, 0.5, 0.5)).dump(), timm_backbone)
+        PROBES["head"]("some", ProbeSection(**source, split=(0, 0.5, 0.5)), timm_backbone)
 
 
 def test_a_classifier_of_other_classes_is_refused(timm_backbone: TimmBackbone) -> None:
-    section = ProbeSection(source="glyph_colors", score="head").dump()
+    section = ProbeSection(source="glyph_colors", score="head")
     with pytest.raises(ProblemError, match=r"^score: 'head' needs .* 10 outputs, the data 8 classes; take"):
         PROBES["head"]("colours", section, timm_backbone)

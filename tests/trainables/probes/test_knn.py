@@ -111,10 +111,10 @@ def test_a_bank_of_fewer_than_k_pictures_is_refused(make_task: MakeTask) -> None
 def test_it_opens_the_data_of_a_source_with_its_settings(
     untouched: Untouched, backbone: ClipBackbone
 ) -> None:
-    section = ProbeSection(source="digits", score="knn", k=3, temperature=0.5, limit=40).dump()
+    section = ProbeSection(source="digits", score="knn", k=3, temperature=0.5, limit=40)
     probe = PROBES["knn"]("scans", section, backbone)
     expected = KnnProbe("scans", load_task(section, backbone.preprocessing), k=3, temperature=0.5)
     for split in ("val", "test"):
         assert probe.accuracy(untouched(backbone), split) == expected.accuracy(untouched(backbone), split)
     with pytest.raises(ProblemError, match=r"^k: 41 nearest pictures .* train split has 40"):
-        PROBES["knn"]("scans", {**section, "k": 41}, backbone)
+        PROBES["knn"]("scans", section.model_copy(update={"k": 41}), backbone)

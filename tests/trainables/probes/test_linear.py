@@ -69,7 +69,7 @@ def test_a_model_whose_features_are_not_finite_scores_nan(
 
 
 def test_it_opens_the_data_of_a_source(untouched: Untouched, backbone: ClipBackbone) -> None:
-    section = ProbeSection(source="digits", score="linear", limit=40).dump()
+    section = ProbeSection(source="digits", score="linear", limit=40)
     task = load_task(section, backbone.preprocessing)
     assert [len(split) for split in (task.train, task.val, task.test)] == [40, 40, 40]
     probe = PROBES["linear"]("scans", section, backbone)

@@ -106,7 +106,7 @@ def test_it_opens_the_pairs_of_a_source(
         Image.new("RGB", (16, 16), tuple(colour)).save(tmp_path / f"{place}.png")
         lines += [f"{place}.png,plain {place}", f"{place}.png,a picture of {place}"]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    section = ProbeSection(source="pairs", path=str(tmp_path / "pairs.csv"), score="retrieval").dump()
+    section = ProbeSection(source="pairs", path=str(tmp_path / "pairs.csv"), score="retrieval")
     probe = PROBES["retrieval"]("pairs", section, backbone)
     for split, pairs in load_pairs(section, backbone.preprocessing)._asdict().items():
         with torch.no_grad():
@@ -117,6 +117,6 @@ def test_it_opens_the_pairs_of_a_source(
 
 
 def test_a_model_without_a_text_tower_is_refused(timm_backbone: TimmBackbone, tmp_path: Path) -> None:
-    section = ProbeSection(source="pairs", path=str(tmp_path / "pairs.csv"), score="retrieval").dump()
+    section = ProbeSection(source="pairs", path=str(tmp_path / "pairs.csv"), score="retrieval")
     with pytest.raises(ProblemError, match=r"^score: 'retrieval' needs a model with a text tower; take a"):
         PROBES["retrieval"]("pairs", section, timm_backbone)

@@ -92,7 +92,7 @@ def test_a_model_whose_features_are_not_finite_scores_nan(
 def test_it_opens_the_data_of_a_source(
     clip: CLIP, tokenizer: SimpleTokenizer, backbone: ClipBackbone, untouched: Untouched
 ) -> None:
-    section = ProbeSection(source="digits", limit=40).dump()
+    section = ProbeSection(source="digits", limit=40)
     probe = PROBES["zero_shot"]("scans", section, backbone)
     task = load_task(section, backbone.preprocessing)
     classifier = build_zero_shot_classifier(clip, tokenizer, task.classes, task.templates)
@@ -107,17 +107,20 @@ def test_classes_without_names_are_refused(backbone: ClipBackbone, tmp_path: Pat
         (tmp_path / name).mkdir()
         for number in range(5):
             Image.new("RGB", (9, 9), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
-    section = ProbeSection(source="folder", path=str(tmp_path)).dump()
+    section = ProbeSection(source="folder", path=str(tmp_path))
     with pytest.raises(
         ProblemError, match=r"^classes: '0' is a number or an id, of which no prompt can be made; "
     ):
         PROBES["zero_shot"]("numbers", section, backbone)
-    named = PROBES["zero_shot"]("numbers", section | {"classes": ("0", "1")}, backbone)
+    named = PROBES["zero_shot"]("numbers", section.model_copy(update={"classes": ("0", "1")}), backbone)
     assert named.task.classes == ("0", "1")  # type: ignore[attr-defined]
-    assert PROBES["knn"]("numbers", section | {"k": 2, "temperature": 0.07}, backbone).name == "numbers"
+    assert (
+        PROBES["knn"]("numbers", section.model_copy(update={"k": 2, "temperature": 0.07}), backbone).name
+        == "numbers"
+    )
 
 
 def test_a_model_without_a_text_tower_is_refused(timm_backbone: TimmBackbone) -> None:
-    section = ProbeSection(source="digits").dump()
+    section = ProbeSection(source="digits")
     with pytest.raises(ProblemError, match=r"^score: 'zero_shot' needs a model with a text tower; take knn"):
         PROBES["zero_shot"]("scans", section, timm_backbone)
