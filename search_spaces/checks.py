@@ -11,7 +11,8 @@ from search_spaces.agreement import (
 )
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget
-from search_spaces.errors import Mistake, Path
+from search_spaces.errors import Mistake, Path, remedy, shown
+from search_spaces.limits import unknown_probes
 from search_spaces.method import METHODS, PACKABLE_METHODS, Gated, Method, closed_start
 from search_spaces.modes import mode_mistakes, sampler_mistakes
 from search_spaces.search import Domain, Range
@@ -54,6 +55,8 @@ class Sections(NamedTuple):
     pack: int | str | None
     library: str | None
     probes: Sequence[Mapping[str, Any]]
+    limits: Sequence[str]
+    enqueue: Sequence[Mapping[str, Any]]
 
 
 def joint_mistakes(sections: Sections) -> list[Mistake]:
@@ -65,6 +68,8 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
     if sections.sampler == "grid":
         found += _grid(sections.parameters, settings)
     found += _budget(sections)
+    found += _limits(sections)
+    found += _enqueued(sections, settings)
     found += _pack(sections, settings)
     found += _labels(sections.baselines)
     for place, baseline in sections.baselines.items():
@@ -97,6 +102,29 @@ def _budget(sections: Sections) -> Iterator[Mistake]:
     if isinstance(method, Gated) and method.mask is not None and "method.active_blocks" in searched:
         text = "cannot be searched beside method.mask, which names the open blocks; remove one of the two"
         yield Mistake(("search", "parameters", "method.active_blocks"), text)
+
+
+def _limits(sections: Sections) -> list[Mistake]:
+    """A limit on a probe's accuracy is on one that there is; a probe's name may come from its pictures."""
+    names = [probe.get("name") for probe in sections.probes]
+    return unknown_probes(sections.limits, [str(name) for name in names]) if all(names) else []
+
+
+def _enqueued(sections: Sections, settings: Settings) -> Iterator[Mistake]:
+    """What is tried first is searched, and among what is searched."""
+    if sections.sampler == "grid" and sections.enqueue:
+        text = "the grid has an order of its own; use another sampler, or leave this out"
+        yield Mistake(("search", "enqueue"), text)
+    for place, values in enumerate(sections.enqueue):
+        for path, value in values.items():
+            here: Path = ("search", "enqueue", place, path)
+            if path not in sections.searched:
+                offer = remedy(path, sorted(sections.searched), "searched are")
+                yield Mistake(here, f"is not searched; {offer}")
+                continue
+            domain = sections.parameters.get(path)
+            if domain and path in settings.fields and not domain.holds(value, settings.is_whole(path)):
+                yield Mistake(here, f"{shown(value)} is not among what is searched of it")
 
 
 def unpackable(method: Method, paths: Iterable[str]) -> list[str]:

@@ -54,6 +54,8 @@ def steps(path: str) -> list[str]:
     match keys:
         case ["search", "parameters", section, key, *rest]:
             return ["search", "parameters", f"{section}.{key}", *rest]
+        case ["search", "enqueue", place, section, key, *rest]:
+            return ["search", "enqueue", place, f"{section}.{key}", *rest]
         case ["baselines", place, "set" | "each" as kind, section, key, *rest]:
             return ["baselines", place, kind, f"{section}.{key}", *rest]
     return keys

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from search_spaces.errors import Mistake, Path
+from search_spaces.limits import Limits
 from search_spaces.part import Number, Part, Scalar, Seed, UniqueItems, refuse
 
 RANGE, CHOICES = "<range>", "<choices>"
@@ -65,6 +66,14 @@ class Range(Part):
         exact = _exact(self.low) + place * _exact(self.step or 1)
         return int(exact) if whole else float(exact)
 
+    def holds(self, value: object, whole: bool) -> bool:
+        """Whether a value is one of these."""
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            return False
+        if not self.low <= value <= self.last(whole):
+            return False
+        return self.step is None or (_exact(value) - _exact(self.low)) % _exact(self.step) == 0
+
     def ends(self) -> list[tuple[Path, int | float]]:
         """The values that bound all others, each with where it stands."""
         return [(("low",), self.low), (("high",), self.high)]
@@ -80,6 +89,10 @@ class Choices(Part):
     def ends(self) -> list[tuple[Path, bool | int | float | str | None]]:
         """The values that bound all others, each with where it stands: here, all of them."""
         return [(("choices", place), value) for place, value in enumerate(self.choices)]
+
+    def holds(self, value: object, whole: bool) -> bool:
+        """Whether a value is one of these."""
+        return any(value == choice and type(value) is type(choice) for choice in self.choices)
 
     def count(self, whole: bool) -> int:
         """How many values there are."""
@@ -132,6 +145,17 @@ class Search(Part):
         "begins; null: no limit",
     )
     objectives: Objectives = Field(default=Objectives(), description="what is maximised and minimised")
+    enqueue: tuple[dict[str, Scalar], ...] = Field(
+        default=(),
+        strict=False,
+        description="values that are tried first, in this order, each by the paths of parameters; what one "
+        "leaves out the sampler chooses",
+    )
+    limits: Limits = Field(
+        default=(),
+        description="bounds on metrics of the validation splits that a trial must keep, beside the budget, "
+        "such as forgetting <= 1, trained_parameters <= 1e5 or probe/glyphs >= 80",
+    )
     parameters: dict[str, Domain] = Field(
         default={},
         description="what is searched: dotted paths of method or training, such as method.lambda",

@@ -11,6 +11,7 @@ from search_spaces.checks import Sections, joint_mistakes, unpackable
 from search_spaces.confirm import Confirm
 from search_spaces.data import Data
 from search_spaces.errors import Mistake, SpaceError, line_of, remedy
+from search_spaces.limits import Limits, limit_of
 from search_spaces.messages import mistakes_of
 from search_spaces.method import Method
 from search_spaces.model import Model
@@ -62,10 +63,22 @@ class Space(Part):
             self.resources.pack,
             self.model.library,
             [probe.dump() for probe in self.data.probes],
+            self.search.limits,
+            self.search.enqueue,
         )
         if mistakes := joint_mistakes(sections):
             refuse(*mistakes)
         return self
+
+    def excesses(self, metrics: Mapping[str, float], budget: int) -> list[float]:
+        """By how much a model misses its budget of blocks, then each limit; inside them, 0 or less.
+
+        Args:
+            metrics: of the validation splits, under the names of a trial's.
+            budget: in blocks.
+        """
+        limits = [limit_of(text).excess(metrics) for text in self.search.limits]
+        return [self.budget.excess(int(metrics["active_blocks"]), budget), *limits]
 
     @property
     def packable(self) -> bool:
@@ -93,7 +106,9 @@ class Space(Part):
             "method": _unnested(self.method.dump()),
             "training": self.training.dump(),
             "budget": self.budget.dump(),
-            "search": self.search.model_dump(include={"sampler", "trials", "seed", "prune"}),
+            "search": self.search.model_dump(
+                mode="json", include={"sampler", "trials", "seed", "prune", "limits"}
+            ),
             "confirm": self.confirm.dump() if self.confirm else {},
             "points": self.points.dump(),
             "resources": self.resources.dump(),
@@ -136,7 +151,7 @@ class Space(Part):
         run = by_label[label]
         data = self.dump() | {"method": {"name": run.method}, "baselines": [], "confirm": None, "points": {}}
         data["budget"] |= {"mode": "search", "tolerance": 0}
-        data["search"]["parameters"] = {}
+        data["search"] |= {"parameters": {}, "enqueue": []}
         if self.search.sampler == "budget":  # it needs a price to look for
             data["search"]["sampler"] = Search.model_fields["sampler"].default
         data["resources"]["pack"] = 1
@@ -215,6 +230,8 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
         _sound(Resources, data.get("resources", {}), "pack"),
         _sound(Model, data.get("model"), "library"),
         [probe for probe in _listed(_mapping(data.get("data")).get("probes")) if isinstance(probe, Mapping)],
+        _sound(Limits, search.get("limits", ())) or (),
+        [values for values in _listed(search.get("enqueue")) if isinstance(values, Mapping)],
     )
 
 

@@ -328,7 +328,7 @@ def _resumable(name: str) -> Iterator[None]:
 
 def _tell(outcome: "Outcome") -> None:
     """Says what came out of a sweep, also by the exit status."""
-    from sweeper.report import front_table
+    from sweeper.report import front_table, words
 
     show(front_table(outcome.record))
     if outcome.reproduce:
@@ -340,5 +340,5 @@ def _tell(outcome: "Outcome") -> None:
         say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)
     if not outcome.record.front:
-        say(f"no trial met the budget of {outcome.record.budget} blocks")
+        say(words.no_front(outcome.record))
         raise typer.Exit(NO_TRIAL_MET_THE_BUDGET)

@@ -68,8 +68,9 @@ def short(names: Sequence[str]) -> list[str]:
 
 
 def budget(record: SweepRecord) -> str:
-    """A sweep's budget, as `budget_of` puts it."""
-    return budget_of(record, record.budget, len(record.blocks))
+    """A sweep's budget, as `budget_of` puts it, and its limits."""
+    limits = str(record.space.get("search.limits", "")).split(",")
+    return ", ".join([budget_of(record, record.budget, len(record.blocks)), *filter(None, limits)])
 
 
 def budget_of(meant: SweepRecord | Budget, count: int, total: int) -> str:

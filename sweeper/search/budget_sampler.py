@@ -81,7 +81,8 @@ class BudgetSampler(BaseSampler):
     def _missed_by_least(self, study: Study, number: int) -> FrozenTrial | None:
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         others = {trial.number: tuple(sorted(_others(trial).items())) for trial in complete}
-        missed_by = {trial.number: sum(trial.constraints.values()) for trial in complete}
+        # The budget is the first constraint; no price mends a limit that is missed.
+        missed_by = {trial.number: next(iter(trial.constraints.values())) for trial in complete}
         met = {others[trial.number] for trial in complete if missed_by[trial.number] <= 0}
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         # Two at the same values would also have the same price.

@@ -250,10 +250,14 @@ class SweepStudy:
         The sampler is made anew for every trial, seeded by the search's seed and the trial's number. So a
         proposal depends on what has finished and on nothing that a killed driver would take with it.
         """
-        if len(self._frozen("trial")) >= self.asked:
+        begun = len(self._frozen("trial"))
+        if begun >= self.asked:
             return None
+        given = self.space.search.enqueue[begun : begun + 1]
         # No trial ever waits here, and `Study.ask` would look through all of them for one that does.
-        trial_id = self._storage.create_new_trial(self._storage.get_study_id_from_name(self.name))
+        trial_id = self._storage.create_new_trial(
+            self._storage.get_study_id_from_name(self.name), _running(given[0]) if given else None
+        )
         return self._job("trial", self._storage.get_trial_number_from_id(trial_id))
 
     @property
@@ -323,21 +327,21 @@ class SweepStudy:
         del self._under_way[report["key"]]
 
     def _at_its_best(self, report: Report) -> Report:
-        """Of a path that is complete, the metrics are those of its best trained point inside the budget."""
+        """Of a path that is complete, the metrics are those of its best trained point that is feasible."""
         if report["state"] != "complete":
             return report
         trained = [point for point in report["points"] if not point["scaling"]]
-        inside = [point for point in trained if self.inside(int(point["blocks"]))]
+        inside = [p for p in trained if max(self.space.excesses(p["metrics"], self.budget)) <= 0]
         best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
         return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 
     def _end(self, trial: optuna.Trial, report: Report) -> None:
         study = self._studies[cast(Role, report["key"].split("-")[0])]
         if report["state"] == "complete":
-            excess = self.space.budget.excess(int(report["metrics"]["active_blocks"]), self.budget)
+            excesses = self.space.excesses(report["metrics"], self.budget)
             # As optuna-dashboard reads it too. `Trial.set_constraint` would be a second constraint beside it.
             trial_id = self._trial_id(study.study_name, trial.number)
-            self._storage.set_trial_system_attr(trial_id, "constraints", [excess])
+            self._storage.set_trial_system_attr(trial_id, "constraints", excesses)
             values = [report["metrics"]["id_accuracy"], report["metrics"]["forgetting"]]
             study.tell(trial.number, values[: len(study.directions)])
         else:
@@ -416,10 +420,15 @@ def _again(run: FrozenTrial) -> FrozenTrial:
     """A run that has failed, as a new one under way that is given the same values."""
     kept = {name: value for name, value in run.user_attrs.items() if name in ("trial", "seed")}
     values = run.system_attrs.get("fixed_params", {}) | run.params
+    return _running(values, kept | {_RETRIES: run.number})
+
+
+def _running(values: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> FrozenTrial:
+    """A new trial under way that is given values, as Optuna's `enqueue_trial` gives them."""
     return optuna.trial.create_trial(
         state=TrialState.RUNNING,
-        user_attrs=kept | {_RETRIES: run.number},
-        system_attrs={"fixed_params": values},
+        user_attrs=dict(attributes or {}),
+        system_attrs={"fixed_params": dict(values)},
     )
 
 

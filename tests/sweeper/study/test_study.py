@@ -423,3 +423,31 @@ def test_the_points_of_a_path_stand_on_the_front_and_its_best_one_is_the_trials(
     assert job is not None and job.space.method.dump()["path"] == jobs[0].space.method.dump()["path"]
     again.tell({**report(job.key, active=2), "points": left})
     assert [m.key for m in again.record().confirmations[0].models][1] == f"{job.key}-blocks-4"
+
+
+def test_limits_decide_beside_the_budget(url: str | None, tmp_path: Path) -> None:
+    study = create(space('search.limits=["id_accuracy >= 70"]'), url, tmp_path)
+    for accuracy, active in ((69.0, 2), (71.0, 2), (90.0, 3)):
+        job = study.next_trial()
+        assert job is not None
+        study.tell(report(job.key, accuracy=accuracy, active=active))
+    record = reopen(url, tmp_path).record()
+    assert [trial.feasible for trial in record.trials] == [False, True, False]
+    assert record.front == ("trial-0001",)
+    # Optuna's own idea of it.
+    kept = optuna.load_study(study_name="clip_lambda", storage=open_storage(url, tmp_path / "study.journal"))
+    assert [trial.number for trial in kept.best_trials] == [1]
+
+
+def test_what_is_enqueued_is_tried_first_and_the_rest_left_to_the_sampler(
+    url: str | None, tmp_path: Path
+) -> None:
+    first = "search.enqueue=[{method.lambda: 0.7, method.rank: 8}, {method.rank: 1}]"
+    study = create(space(first), url, tmp_path)
+    jobs = [study.next_trial() for _ in range(2)]
+    study = reopen(url, tmp_path)
+    jobs.append(study.next_trial())
+    values = [job.space.method.dump() for job in jobs if job]
+    assert (values[0]["lambda"], values[0]["rank"], values[1]["rank"]) == (0.7, 8, 1)
+    assert 0.01 <= values[1]["lambda"] <= 10 and len({v["lambda"] for v in values}) == 3
+    assert [trial.parameters["method.rank"] for trial in study.record().trials[:2]] == [8, 1]
