@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import _levers_models, _levers_report, levers
-from benchmarks._levers_models import SMALL, Cell, Sizes, open_tiny, open_vit
-from benchmarks._levers_report import MEMORY, PLAIN, WAYS
+from benchmarks.speed import _levers_models, _levers_report, levers
+from benchmarks.speed._levers_models import SMALL, Cell, Sizes, open_tiny, open_vit
+from benchmarks.speed._levers_report import MEMORY, PLAIN, WAYS
 
 NAMES = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 

@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from benchmarks import _do_nothing, scale
-from benchmarks._scale_runs import fill, space
+from benchmarks.speed import scale
+from benchmarks.speed._scale_runs import fill, space
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
+from tests import do_nothing
 
 
 def test_the_pace_is_that_between_the_ends() -> None:
@@ -41,8 +42,8 @@ def test_a_study_that_is_filled_reads_as_one_that_was_swept(tmp_path: Path) -> N
     added, told = (
         SweepStudy.create(
             space(name, 12, "random"),
-            _do_nothing.BLOCKS,
-            _do_nothing.REFERENCE,
+            do_nothing.BLOCKS,
+            do_nothing.REFERENCE,
             1,
             open_storage(None, tmp_path / name),
         )
@@ -53,7 +54,7 @@ def test_a_study_that_is_filled_reads_as_one_that_was_swept(tmp_path: Path) -> N
         job = told.next_trial()
         assert job is not None
         method = {"lambda": filled.parameters["method.lambda"], "rank": filled.parameters["method.rank"]}
-        told.tell(_do_nothing.report(job.key, method))
+        told.tell(do_nothing.report(job.key, method))
     pairs = list(zip(added.record().trials, told.record().trials, strict=True))
     assert all((a.metrics, a.active, a.feasible) == (b.metrics, b.active, b.feasible) for a, b in pairs)
     assert {trial.feasible for trial, _ in pairs} == {True, False}

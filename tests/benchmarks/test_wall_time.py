@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import overhead, wall_time
 from benchmarks._results import CORES
+from benchmarks.speed import overhead, wall_time
 
 SMALL = ("training.epochs=1", "data.id={source: digits, limit: 200}")
 

@@ -16,7 +16,6 @@ from ray import tune
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from benchmarks._do_nothing import BLOCKS, REFERENCE, DoNothing, report
 from search_spaces import load_space
 from sweeper.driver import faults, runner
 from sweeper.driver.cluster import LOCAL, cluster
@@ -28,6 +27,7 @@ from sweeper.storage.lock import DriverLock
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.tracker import End, Tracker
+from tests.do_nothing import BLOCKS, REFERENCE, DoNothing, report
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from benchmarks._gpu_models import STAND_IN, Way
+from benchmarks.speed._gpu_models import STAND_IN, Way
 
 TRIAL = {"epochs": 10, "pictures": 2000}
 NO_GPU = "The GPU columns are not measured: this machine has none."
@@ -120,7 +120,7 @@ def report(found: Row) -> str:
             "# Trials on one GPU\n",
             *([] if any(case["device"] == "cuda" for case in cases) else [f"**{NO_GPU}**\n"]),
             *([small] if all(case["model"] == STAND_IN for case in cases) else []),
-            f"`{found['command']}`; benchmarks/gpu.py says how it is measured.",
+            f"`{found['command']}`; benchmarks/speed/gpu.py says how it is measured.",
             f"{found['machine']}; {versions}.",
             "Matrix peak, measured: "
             + ", ".join(f"{name} {flops / 1e12:.3g} TFLOP/s" for name, flops in peaks.items())

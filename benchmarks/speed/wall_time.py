@@ -19,8 +19,8 @@ is shown by training settings of either table again, each alone: what differs is
 script's result from that one. Where the time goes is read from MLflow: trials begin and end there, and log
 their seconds of training and validation, which a pack has once for all its members.
 
-    python -m benchmarks.wall_time                       # 16 and 64 trials, 3 rounds
-    python -m benchmarks.wall_time --trials 16 --rounds 1   # a part; what is in --work is not run again
+    python -m benchmarks.speed.wall_time                       # 16 and 64 trials, 3 rounds
+    python -m benchmarks.speed.wall_time --trials 16 --rounds 1   # a part; what is in --work is not run again
 """
 
 import argparse
@@ -208,7 +208,7 @@ def report(measured: Measured, own: Mapping[str, Any]) -> str:
     checks = [check_row(trials, side, rounds[0][side]["checked"]) for trials, side, rounds in pairs]
     return "\n".join(
         [
-            heading("Wall time of a whole sweep, beside a plain script", "wall_time", own),
+            heading("Wall time of a whole sweep, beside a plain script", "speed/wall_time", own),
             "Median of the rounds, with the least and the most:\n",
             written(times_row(trials, rounds) for trials, rounds in measured.items()),
             "The work of both, and where their time went:\n",
@@ -280,7 +280,7 @@ def main() -> None:
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     measured = measure(options.trials, options.rounds, tuple(options.set), options.work.absolute())
-    own = machine() | {"command": command("wall_time")}
+    own = machine() | {"command": command("speed.wall_time")}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "wall_time.json").write_text(json.dumps(own | {"sweeps": measured}, indent=1) + "\n")
     text = report(measured, own)

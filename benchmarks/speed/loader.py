@@ -10,7 +10,7 @@ all of them; each one's pictures are compared with the bare loader's before its 
 step that waits is measured on a ViT-Tiny of random weights with LoRA on all blocks. Memory is the
 proportional set size of this process and its workers, over small pictures, every file under many names.
 
-    python -m benchmarks.loader            # about ten minutes on two cores
+    python -m benchmarks.speed.loader            # about ten minutes on two cores
 """
 
 import argparse
@@ -32,9 +32,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from benchmarks._command import command
-from benchmarks._pictures import EYE, SIZE, make_pictures, opened
 from benchmarks._results import heading, machine, short, spread, written
 from benchmarks._trials import RESULTS
+from benchmarks.speed._pictures import EYE, SIZE, make_pictures, opened
 from search_spaces.method import Lora
 from search_spaces.training import Training as TrainingSection
 from trainables.backbones import TimmBackbone
@@ -253,9 +253,9 @@ def main() -> None:
         }
         epochs = measure_epochs(folder, asked.workers, asked.rounds)
         memory = measure_memory(Path(work), asked.small, asked.workers)
-    about = {"command": command("loader"), **machine(LIBRARIES)}
+    about = {"command": command("speed.loader"), **machine(LIBRARIES)}
     page = [
-        heading("Pictures on their way to the device", "loader", about),
+        heading("Pictures on their way to the device", "speed/loader", about),
         f"{asked.workers} workers, {asked.pictures:,} pictures, {asked.rounds} rounds.\n",
         written(rates),
         f"Looking at and decoding all pictures, then an epoch from the file: {epochs}.\n",

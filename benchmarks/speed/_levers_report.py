@@ -1,4 +1,4 @@
-"""Tables and plots of benchmarks/levers.py."""
+"""Tables and plots of benchmarks/speed/levers.py."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -123,7 +123,7 @@ def report(parts: dict[str, Row]) -> str:
     text = []
     for name, part in parts.items():
         rows = part["rows"]
-        text.append(heading(f"Levers: {name}", "levers", part))
+        text.append(heading(f"Levers: {name}", "speed/levers", part))
         if name == "growth":
             text.append(written(growth_rows(rows)) + "\n![How cost grows](growth.png)\n")
             continue

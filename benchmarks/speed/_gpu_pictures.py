@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-from benchmarks._gpu_models import MODELS, STAND_IN, Case, make_problem, make_space, synchronize
-from benchmarks._gpu_report import Row, spread
-from benchmarks._pictures import make_pictures, opened
+from benchmarks.speed._gpu_models import MODELS, STAND_IN, Case, make_problem, make_space, synchronize
+from benchmarks.speed._gpu_report import Row, spread
+from benchmarks.speed._pictures import make_pictures, opened
 from trainables.data.images import no_images
 from trainables.data.loader import in_order
 from trainables.engine.training import Training

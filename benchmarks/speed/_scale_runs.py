@@ -1,6 +1,6 @@
-"""What benchmarks/scale.py measures, each in a process of its own, which writes what it found as JSON.
+"""What benchmarks/speed/scale.py measures, each in a process of its own, which writes what it found as JSON.
 
-python -m benchmarks._scale_runs sweep --trials 100 --to found.json
+python -m benchmarks.speed._scale_runs sweep --trials 100 --to found.json
 """
 
 import argparse
@@ -25,7 +25,6 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 from rich.console import Console
 
-from benchmarks._do_nothing import BLOCKS, REFERENCE, DoNothing, PlainDoNothing, report
 from search_spaces import Space, load_space
 from sweeper.driver.cluster import LOCAL, cluster
 from sweeper.driver.progress import sweep_line
@@ -36,8 +35,9 @@ from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import tracking_uri
 from sweeper.tracking.tracker import End, Tracker
+from tests.do_nothing import BLOCKS, REFERENCE, DoNothing, PlainDoNothing, report
 
-SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
+SPACE = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 SAMPLERS = ("random", "tpe", "budget")
 RANKS = (1, 2, 4, 8, 16)
 DOMAINS = {"lambda": FloatDistribution(0.05, 20, log=True), "rank": CategoricalDistribution(RANKS)}

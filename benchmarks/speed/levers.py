@@ -24,8 +24,8 @@ Growth: the same, for a training without packs and prefix and one with both: sec
 pack, their building included), pack size, open blocks, and the side of the picture. The slope is that of a
 line through logarithms: 1 is proportional.
 
-    python -m benchmarks.levers                            # all parts; benchmarks/results/levers.*
-    python -m benchmarks.levers --only growth --rounds 1   # the other parts stay as they were measured
+    python -m benchmarks.speed.levers                            # all parts; benchmarks/results/levers.*
+    python -m benchmarks.speed.levers --only growth --rounds 1   # the other parts stay as they were measured
 """
 
 import argparse
@@ -44,7 +44,9 @@ from typing import Any
 import torch
 
 from benchmarks._command import command
-from benchmarks._levers_models import (
+from benchmarks._results import machine
+from benchmarks._trials import RESULTS
+from benchmarks.speed._levers_models import (
     SMALL,
     TINY,
     VIT,
@@ -55,7 +57,7 @@ from benchmarks._levers_models import (
     open_tiny,
     open_vit,
 )
-from benchmarks._levers_report import (
+from benchmarks.speed._levers_report import (
     ALL,
     CLOCKS,
     FEW,
@@ -70,8 +72,6 @@ from benchmarks._levers_report import (
     plot_levers,
     report,
 )
-from benchmarks._results import machine
-from benchmarks._trials import RESULTS
 from trainables.engine.memory import keep_freed_memory, return_freed_memory
 from trainables.engine.prefix import Prefix
 
@@ -243,7 +243,7 @@ def main() -> None:
     known: dict[str, Row] = json.loads(file.read_text()) if file.exists() else {}
     for name in options.only or PARTS:
         rows = open_and_measure(name, options.rounds, options.small)
-        known[name] = machine() | {"command": command("levers"), "rows": rows}
+        known[name] = machine() | {"command": command("speed.levers"), "rows": rows}
         file.write_text(json.dumps(known) + "\n")
     parts = {name: known[name] for name in PARTS if name in known}
     text = report(parts)

@@ -1,7 +1,7 @@
 """What a sweep costs beside its training, as it grows to thousands of trials.
 
 Question: how many trials a second can the sweeper hand out and write down, and does a trial cost more the
-more there have been? The trials train nothing (benchmarks/_do_nothing.py): what they report is made up of
+more there have been? The trials train nothing (tests/do_nothing.py): what they report is made up of
 their parameters, at once. All else is what a sweep is made of: study, searcher, scheduler, progress, tracker,
 and Ray Tune, two trials at a time. So what is measured is search, bookkeeping and tracking alone.
 
@@ -20,8 +20,8 @@ trials MLflow is behind, and for how many seconds at the end; seconds of `status
 has started; the size of the report's page. Every row is a process of its own. How busy the machine was is
 written down with the results.
 
-    python -m benchmarks.scale                 # journal and plain, 1,000 trials; benchmarks/results/scale.*
-    python -m benchmarks.scale --trials 10000 --plain 2000 --postgres OPTUNA_URL MLFLOW_URL   # two empty ones
+    python -m benchmarks.speed.scale          # journal and plain, 1,000 trials; benchmarks/results/scale.*
+    python -m benchmarks.speed.scale --trials 10000 --plain 2000 --postgres OPTUNA_URL MLFLOW_URL  # two empty
 """
 
 import argparse
@@ -47,11 +47,11 @@ Found = dict[str, Any]
 
 
 def measure(work: Path, name: str, arguments: Sequence[str], tracking: str | None = None) -> Found:
-    """What a process of benchmarks/_scale_runs.py finds; it is not run again where that is in the folder."""
+    """What a process of `_scale_runs` finds; it is not run again where that is in the folder."""
     file = work / f"{name}.json"
     if not file.exists():
         print(f"running {name}", flush=True)
-        command = ["-m", "benchmarks._scale_runs", *arguments, "--to", str(file)]
+        command = ["-m", "benchmarks.speed._scale_runs", *arguments, "--to", str(file)]
         database = tracking or f"sqlite:///{work}/{name}.db"
         run_apart(command, work, f"{name}.log", OMP_NUM_THREADS="1", MLFLOW_TRACKING_URI=database)
     found: Found = json.loads(file.read_text())
@@ -120,7 +120,7 @@ def report(ways: dict[str, Found], grown: dict[int, Found], command: str) -> str
         if "status" in found
     ]
     own = machine(_LIBRARIES) | {"command": command}
-    return f"""{heading("What a sweep costs beside its training", "scale", own)}
+    return f"""{heading("What a sweep costs beside its training", "speed/scale", own)}
 {written(lines).strip()}
 
 On the swept studies themselves: {"; ".join(swept)}.
@@ -181,7 +181,7 @@ def main() -> None:
     sizes = [size for size in SIZES if size < options.trials] + [options.trials]
     grown = {n: measure(work, f"grown-{n}", ["grown", "--trials", str(n)]) for n in sizes}
 
-    command = f"python -m benchmarks.scale --trials {trials}"
+    command = f"python -m benchmarks.speed.scale --trials {trials}"
     command += f" --plain {plain}" if options.plain else ""
     command += " --postgres ..." if options.postgres else ""
     curves = curve_rows(ways)

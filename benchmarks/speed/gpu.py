@@ -33,8 +33,8 @@ Without a GPU, or with --quick, a small model stands in (on a CPU in float32), a
 the script works. It needs torch, timm, open_clip, pydantic and this project's `trainables` and
 `search_spaces`; neither Ray, Optuna nor MLflow.
 
-    python -m benchmarks.gpu --minutes 8
-    python -m benchmarks.gpu --quick      # a minute or two of two cores
+    python -m benchmarks.speed.gpu --minutes 8
+    python -m benchmarks.speed.gpu --quick      # a minute or two of two cores
 """
 
 import argparse
@@ -52,7 +52,7 @@ from pathlib import Path
 import torch
 
 from benchmarks._command import command
-from benchmarks._gpu_models import (
+from benchmarks.speed._gpu_models import (
     STAND_IN,
     Case,
     ProcessError,
@@ -66,8 +66,8 @@ from benchmarks._gpu_models import (
     one_thread,
     synchronize,
 )
-from benchmarks._gpu_pictures import measure_pictures
-from benchmarks._gpu_report import TRIAL, Row, line, plot, report, summarised, title
+from benchmarks.speed._gpu_pictures import measure_pictures
+from benchmarks.speed._gpu_report import TRIAL, Row, line, plot, report, summarised, title
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "timm", "open_clip_torch")
@@ -242,7 +242,7 @@ def main() -> None:
     device, precision = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
     quick = asked.quick or device == "cpu"
     own = {
-        "command": command("gpu"),
+        "command": command("speed.gpu"),
         **machine(),
         "settings": {"rounds": asked.rounds, "seconds": asked.seconds, "trial": TRIAL},
     }

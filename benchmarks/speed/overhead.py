@@ -14,7 +14,7 @@ splits. `no pack left` is that one place waits for the last pack of the other.
 What the driver does while packs train costs the sweep only what shows in `between epochs` and `between
 packs`; it is listed by itself. The table is that of the round whose share of overhead is the median.
 
-    python -m benchmarks.overhead               # 3 rounds; benchmarks/results/overhead.*
+    python -m benchmarks.speed.overhead               # 3 rounds; benchmarks/results/overhead.*
 """
 
 import argparse
@@ -51,13 +51,13 @@ from trainables.engine.training import Training
 from trainables.fine_tune import FineTune
 from trainables.problem import Problem
 
-SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
+SPACE = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 TRIALS, ROUNDS = 32, 3
 USEFUL = ("training", "evaluation")
 # Starts as sweeper/__main__.py does. As __main__, for actors are sent that, and would import another module.
 _CHILD = (
     "import runpy, sweeper.startup as s; s.quick_imports(); "
-    "runpy.run_module('benchmarks.overhead', run_name='__main__', alter_sys=True)"
+    "runpy.run_module('benchmarks.speed.overhead', run_name='__main__', alter_sys=True)"
 )
 _EVENTS = "OVERHEAD_EVENTS"  # the folder in which the actors write down what they do
 
@@ -263,7 +263,7 @@ def report(founds: Sequence[Found], own: Mapping[str, Any]) -> str:
     beside = [{"driver": name, "s": f"{seconds:.2f}"} for name, seconds in shown["beside"].items()]
     return "\n".join(
         [
-            heading("What of a sweep is neither training nor evaluation", "overhead", own),
+            heading("What of a sweep is neither training nor evaluation", "speed/overhead", own),
             f"Overhead: {shares} % of the sweep's wall time; rounds: {len(founds)}.\n",
             written(part_rows(founds)),
             "What the driver did while trials were under way, beside the actors:\n",
@@ -305,7 +305,7 @@ def main() -> None:
         Path(file).write_text(json.dumps(sweep(options.trials, options.set, float(since))))
         return
     founds = [measure(options.trials, options.set) for _ in range(options.rounds)]
-    own = machine() | {"command": command("overhead")}
+    own = machine() | {"command": command("speed.overhead")}
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "overhead.json").write_text(json.dumps(own | {"rounds": founds}, indent=1) + "\n")
     text = report(founds, own)
