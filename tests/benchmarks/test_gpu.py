@@ -29,7 +29,8 @@ SMALL = ["--quick", "--rounds", "2", "--seconds", "0.05", "--minutes", "60"]
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a process has measured that cannot import what the benchmark must do without."""
     folder = tmp_path_factory.mktemp("gpu")
-    script = f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r})); from benchmarks.speed import gpu; gpu.main()"
+    without = f"import sys; sys.modules.update(dict.fromkeys({ABSENT!r}))"
+    script = f"{without}; from benchmarks.speed import gpu; gpu.main()"
     command = [sys.executable, "-c", script, *SMALL, "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
