@@ -140,6 +140,7 @@ def run(
     storage: str | None = None,
     results: Folder | None = None,
     address: str | None = None,
+    fresh: bool = False,
     quiet: bool = False,
 ) -> Sweep:
     """Runs a new sweep to its end.
@@ -154,6 +155,7 @@ def run(
         results: a folder or URL where checkpoints and the report are kept; else SWEEPER_RESULTS, else the
             folder.
         address: of a Ray cluster to join; else RAY_ADDRESS, else Ray is started here.
+        fresh: whether baselines are trained that an earlier sweep here has trained with equal settings.
         quiet: whether nothing is printed.
 
     Raises:
@@ -167,7 +169,7 @@ def run(
 
     kept = results or os.environ.get("SWEEPER_RESULTS")
     around = _around(folder, storage, address, quiet, source)
-    runner.start(loaded, str(kept) if kept else None, around)
+    runner.start(loaded, str(kept) if kept else None, around, fresh)
     return load(loaded.sweep, folder=around.home, storage=around.storage)
 
 

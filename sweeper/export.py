@@ -27,7 +27,7 @@ def export(
 
     Args:
         study, folder: of the sweep.
-        trial: a trial's number or a baseline's label; None for the recommended trial.
+        trial: a trial's number, a baseline's label or that of several runs; None for the recommended trial.
         blocks: of a path, the number of open blocks; None for the trial's best point inside the budget.
         to: the folder; not there yet, or empty.
         form: a key of `FORMATS`.
@@ -123,7 +123,10 @@ def choose(record: SweepRecord, trial: str | None, blocks: int | None = None) ->
 
 
 def _named(record: SweepRecord, trial: str | None) -> TrialRecord:
-    """A run or a model of one, by its label or its key; without a word the recommended model."""
+    """A run or a model of one, by its label or its key; without a word the recommended model.
+
+    The label of a baseline that ran over several values stands for the best of its runs.
+    """
     if trial is None:
         best = recommended(record)
         if best is None:
@@ -132,6 +135,9 @@ def _named(record: SweepRecord, trial: str | None) -> TrialRecord:
         return best
     every = [*_runs(record), *record.models]
     named = next((run for run in every if trial in (run.label, run.key)), None)
+    if named is None:
+        group = [run for run in record.baselines if run.group == trial and run.state == "complete"]
+        named = max(group, key=lambda run: worth(run.metrics), default=None)
     if named is None:
         raise UserError(f"--trial {trial}: there is none; there are {_there(_runs(record))}")
     return named
