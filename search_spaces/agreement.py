@@ -17,11 +17,13 @@ from search_spaces.training import Training
 _READS_TEXT = {"open_clip": True, "timm": False}
 _ASK_FOR_TEXT = ("zero_shot", "retrieval")
 _OF_LABELS = ("mixup", "label_smoothing")
+_PARTS = "training.accumulate"
 _AGREED_ON = (
     "training.objective",
     "training.head",
     "training.head_lr",
     *(f"training.{key}" for key in _OF_LABELS),
+    _PARTS,
 )
 
 
@@ -51,6 +53,8 @@ def method_disagreements(library: str | None, method: Method, training: Training
         if flyp and getattr(training, key):
             text = "flyp pairs pictures with sentences and has no labels that it would change; leave it out"
             yield Disagreement(f"training.{key}", text)
+    if flyp and training.accumulate > 1:
+        yield Disagreement(_PARTS, "flyp compares all pictures of a step, which has no parts; leave it out")
     if library is None or _READS_TEXT[library]:
         return
     if flyp or training.head == "prompts":

@@ -32,6 +32,7 @@ PACKABLE = frozenset(
         "training.lr",
         "training.head_lr",
         "training.weight_decay",
+        "training.clip_norm",
         "training.retention",
         "training.seed",
     }

@@ -16,12 +16,26 @@ class Training(Part):
         default=1, ge=1, description="epochs from one validation to the next; the last epoch has one always"
     )
     batch_size: int = Field(default=32, ge=1, description="pictures a step")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        description="parts of a step's pictures that pass the model one after the other, for less memory",
+    )
+    checkpointing: bool = Field(
+        default=False,
+        description="whether the image tower's layers are run again in the backward pass, for less memory",
+    )
     lr: float = Field(default=2e-3, gt=0, description="peak learning rate of the weights")
     head_lr: float | None = Field(
         default=None, gt=0, description="peak learning rate of the linear head; null makes it lr"
     )
     weight_decay: float = Field(
         default=0.0, ge=0, description="decay of the weights; of no bias, gain or position"
+    )
+    clip_norm: float | None = Field(
+        default=None,
+        gt=0,
+        description="largest norm of a step's gradient, all weights together; null: none",
     )
     warmup: float = Field(
         default=0.05, ge=0, lt=1, description="fraction of the steps in which the rate rises"

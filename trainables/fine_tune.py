@@ -103,7 +103,7 @@ class FineTune(tune.Trainable):
             return "failed", _told(error)
         if len(self.members) > 1:
             return "again", f"out of memory in a pack of {len(self.members)} ({_told(error)})"
-        remedy = "lower training.batch_size, or use a GPU with more memory"
+        remedy = "lower training.batch_size, raise training.accumulate, or use a GPU with more memory"
         return "failed", f"out of memory: {remedy} ({_told(error)})"
 
     @contextmanager

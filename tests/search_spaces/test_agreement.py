@@ -89,6 +89,7 @@ def test_what_agrees_loads(tmp_path: Path, overrides: tuple[str, ...]) -> None:
 NEEDS_TEXT = "needs a text tower, which a timm model has not; use"
 NO_HEAD = "flyp has no head, its text tower names the classes; leave it out"
 NO_HEAD_RATE = "flyp has no head that would learn at this rate; leave it out"
+NO_PARTS = "flyp compares all pictures of a step, which has no parts; leave it out"
 NO_LABELS = "flyp pairs pictures with sentences and has no labels that it would change; leave it out"
 NO_TEXT_TOWER = "a timm model has no text tower; use [image]"
 FLYP_ONLY = "the text tower is trained by training.objective: flyp only"
@@ -162,6 +163,11 @@ FILE = [
             f"space.yaml:16: training.mixup: {NO_LABELS}",
             f"space.yaml:17: training.label_smoothing: {NO_LABELS}",
         ],
+    ),
+    (
+        (("cross_entropy", "flyp"), ("  head: fresh\n", "  accumulate: 4\n")),
+        (CLIP, "baselines=[]"),
+        [f"space.yaml:16: training.accumulate: {NO_PARTS}"],
     ),
     (
         (

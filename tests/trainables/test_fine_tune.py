@@ -341,7 +341,9 @@ def test_a_trial_that_is_too_large_for_the_memory_fails_alone_with_a_remedy(
         (ends[member["key"]],) = run(trainable)[-1]["members"]
     assert ends["narrow"]["state"] == "complete"
     assert ends["wide"]["state"] == "failed"
-    remedy = "out of memory: lower training.batch_size, or use a GPU with more memory ("
+    remedy = (
+        "out of memory: lower training.batch_size, raise training.accumulate, or use a GPU with more memory ("
+    )
     assert ends["wide"]["reason"].startswith(remedy)
 
 

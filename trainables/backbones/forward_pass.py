@@ -5,14 +5,22 @@ its own: what comes before is the pre-trained model's, the same for all, and nee
 shared prefix of a pack is where the loop starts, and where rows join it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trainables.backbones.backbone import Backbone
 from trainables.backbones.stand_ins import Arguments
+
+Call = Callable[..., Any]
+"""Calls a layer, its first argument, with what follows."""
+
+
+def plainly(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """The layer's answer."""
+    return layer(*args, **kwargs)
 
 
 class Entry(NamedTuple):
@@ -28,13 +36,16 @@ class Entry(NamedTuple):
     inputs: Tensor
 
 
-def run(backbone: Backbone, entries: Sequence[Entry], stop: int | None = None) -> Tensor:
+def run(
+    backbone: Backbone, entries: Sequence[Entry], stop: int | None = None, call: Call = plainly
+) -> Tensor:
     """What layer ``stop`` is given of all rows, as `Entry.inputs` has it; by default, the features (N, D).
 
     Args:
         backbone: pre-trained, or with blocks that know which rows have entered before them.
         entries: in ascending order of their layers, none after ``stop``. Their rows stay in this order.
         stop: the tower's depth by default.
+        call: how each layer is called.
     """
     layers = backbone.image_layers()
     stop = len(layers) if stop is None else stop
@@ -46,7 +57,7 @@ def run(backbone: Backbone, entries: Sequence[Entry], stop: int | None = None) -
     def loop(tokens: Tensor, arguments: list[Arguments]) -> Tensor:
         if 0 in arriving:
             arriving[0] = tokens
-        reached = run_layers(layers[:stop], arguments, arriving)
+        reached = run_layers(layers[:stop], arguments, arriving, call)
         if stop < len(layers):
             raise _Stopped(reached)
         return reached
@@ -64,7 +75,10 @@ class _Stopped(Exception):  # noqa: N818 - it is no error
 
 
 def run_layers(
-    layers: Sequence[nn.Module], arguments: Sequence[Arguments], arriving: Mapping[int, Tensor]
+    layers: Sequence[nn.Module],
+    arguments: Sequence[Arguments],
+    arriving: Mapping[int, Tensor],
+    call: Call = plainly,
 ) -> Tensor:
     """Tokens (N, L, D) after all layers, of rows that arrive at one layer or another, the earliest first.
 
@@ -72,6 +86,7 @@ def run_layers(
         layers: in order.
         arguments: what each is called with beside the tokens.
         arriving: tokens, by the layer that they are given to first.
+        call: how each layer is called.
     """
     first = min(arriving)
     tokens = arriving[first]
@@ -79,5 +94,5 @@ def run_layers(
         if place > first and place in arriving:
             tokens = torch.cat([tokens, arriving[place]])
         args, kwargs = arguments[place]
-        tokens = layers[place](tokens, *args, **kwargs)
+        tokens = call(layers[place], tokens, *args, **kwargs)
     return tokens

@@ -61,6 +61,13 @@ class Batch:
         """(G, B); where pictures are mixed, the shares of the classes (G, B, C)."""
         return self._mixed[1] if self._mix else self.images.labels[self.rows]
 
+    def parts(self, count: int) -> "list[Batch]":
+        """The pictures in so many parts, or fewer, each of about as many."""
+        if count == 1:
+            return [self]
+        places = torch.arange(self.rows.shape[1]).tensor_split(min(count, self.rows.shape[1]))
+        return [_Part(self, slice(int(own[0]), int(own[-1]) + 1)) for own in places]
+
     def of(self, pictures: Tensor, members: Sequence[int]) -> Tensor:
         """(P * B, ...): what P members have in something of all pictures, (G * B, ...)."""
         each = pictures.unflatten(0, self.rows.shape)
@@ -71,6 +78,19 @@ class Batch:
             own = each.expand(len(members), *each.shape[1:])
         flat: Tensor = own.flatten(0, 1)
         return flat
+
+
+class _Part(Batch):
+    """Some of a batch's pictures, as they are in it."""
+
+    def __init__(self, whole: Batch, places: slice) -> None:
+        super().__init__(
+            whole.images,
+            whole.rows[:, places],
+            lambda: whole.pixels.unflatten(0, whole.rows.shape)[:, places].flatten(0, 1),
+            changed=whole.changed,
+        )
+        self.labels = whole.labels[:, places]
 
 
 class StandingBatch(Batch):

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from trainables.backbones import Texts
-from trainables.backbones.forward_pass import Entry, run
+from trainables.backbones.forward_pass import Entry, plainly, run
 from trainables.data import ImageSet
 from trainables.data.loader import Reader, Stream
 from trainables.engine.batch import Batch
@@ -57,6 +58,7 @@ class Learner(nn.Module):
             problem, training["objective"], training["head"], generators, training["label_smoothing"]
         )
         self.objective.requires_grad_(self.method.trains_head)
+        self._call = self._twice if training["checkpointing"] else plainly
         self._precision = getattr(torch, training["precision"])
         device = problem.backbone.mean.device
         self._retention = torch.tensor([space["training"]["retention"] for space in spaces], device=device)
@@ -94,7 +96,7 @@ class Learner(nn.Module):
         groups = [(n, [k for k in range(self.size) if starts[k] == n]) for n in sorted(set(starts))]
         with self._autocast(), self.method.entered(groups):
             entries = [Entry(layer, self._before(batch, layer, members)) for layer, members in groups]
-            features = run(self.method.backbone, entries).float()
+            features = run(self.method.backbone, entries, call=self._call).float()
         rows = dict(zip(chain(*(members for _, members in groups)), features.chunk(self.size), strict=True))
         return torch.stack([rows[k] for k in range(self.size)])
 
@@ -103,6 +105,14 @@ class Learner(nn.Module):
         if self.prefix is None:
             return batch.of(batch.pixels, members)
         return self.prefix.before(batch, layer, members)
+
+    def _twice(self, layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        """A layer that keeps nothing for the backward pass but what it is given, and is run again there."""
+        if not torch.is_grad_enabled():
+            return plainly(layer, *args, **kwargs)
+        # No layer draws random numbers; a recorded step could not look at their state.
+        settings: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
+        return checkpoint(layer, *args, context_fn=self.method.again, **settings, **kwargs)
 
     def _encode_text(self, tokens: Tensor) -> Tensor:
         with self._autocast():

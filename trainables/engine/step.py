@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from trainables.engine.batch import Batch, StandingBatch
+from trainables.engine.clipping import ClipNorm
 from trainables.engine.learner import Learner
 from trainables.engine.optimizer import Packed
 
@@ -19,11 +20,21 @@ class Step:
     Args:
         learner: what is trained.
         optimizers: of all that it trains.
+        clip: shortens gradients that are too long; None shortens none.
+        accumulate: how many parts of a batch pass the model one after the other.
     """
 
-    def __init__(self, learner: Learner, optimizers: Sequence[Packed]) -> None:
+    def __init__(
+        self,
+        learner: Learner,
+        optimizers: Sequence[Packed],
+        clip: ClipNorm | None = None,
+        accumulate: int = 1,
+    ) -> None:
         self._learner = learner
         self._optimizers = optimizers
+        self._clip = clip
+        self._accumulate = accumulate
 
     def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
         """Trains on a batch; the losses before it, (K,).
@@ -33,13 +44,20 @@ class Step:
             epoch: how many are done.
             share: of the learning rate.
         """
-        loss = self._learner.loss(batch, epoch)
-        loss.sum().backward()
+        losses = [self._backward(part, epoch, batch) for part in batch.parts(self._accumulate)]
         self.update(share)
+        return torch.stack(losses).sum(dim=0)
+
+    def _backward(self, part: Batch, epoch: int, whole: Batch) -> Tensor:
+        """Adds the gradient of a part's share of the losses; that share, (K,)."""
+        loss = self._learner.loss(part, epoch) * (part.rows.shape[1] / whole.rows.shape[1])
+        loss.sum().backward()
         return loss.detach()
 
     def update(self, share: float | Tensor) -> None:
         """Moves all that is trained by its gradient."""
+        if self._clip:
+            self._clip()
         is_open = self._learner.method.open()
         for optimizer in self._optimizers:
             optimizer.step(share, is_open)
@@ -53,8 +71,14 @@ class RecordedStep(Step):
     mid-step, runs as `Step` does.
     """
 
-    def __init__(self, learner: Learner, optimizers: Sequence[Packed]) -> None:
-        super().__init__(learner, optimizers)
+    def __init__(
+        self,
+        learner: Learner,
+        optimizers: Sequence[Packed],
+        clip: ClipNorm | None = None,
+        accumulate: int = 1,
+    ) -> None:
+        super().__init__(learner, optimizers, clip, accumulate)
         self._can = learner.objective.recordable
         self._course: Hashable = None
         self._fetched = False

@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from trainables.data.loader import Reader, Stream
 from trainables.engine.augment import LARGEST_DRAW, Augmentation, Augmented, mixup
 from trainables.engine.batch import Batch
+from trainables.engine.clipping import ClipNorm
 from trainables.engine.learner import Learner
 from trainables.engine.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.engine.optimizer import Packed
@@ -75,12 +76,13 @@ class Training:
     def _begin_steps(self) -> None:
         """Optimisers that remember nothing yet, and a step that uses them."""
         trainings = [space["training"] for space in self.spaces]
-        self.optimizers: list[Packed] = [
-            *make_optimizers(self.learner, trainings),
-            *self.learner.method.score_optimizers(),
-        ]
-        on_gpu = self.problem.backbone.mean.is_cuda
-        self._step = (RecordedStep if on_gpu else Step)(self.learner, self.optimizers)
+        weights = make_optimizers(self.learner, trainings)
+        self.optimizers: list[Packed] = [*weights, *self.learner.method.score_optimizers()]
+        # A price on the scores means what it says: their gradient keeps its length.
+        clipped = [p for optimizer in weights for p in optimizer.parameters]
+        clip = ClipNorm(clipped, [training["clip_norm"] for training in trainings])
+        kind = RecordedStep if self.problem.backbone.mean.is_cuda else Step
+        self._step = kind(self.learner, self.optimizers, clip, self.schedule["accumulate"])
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits, if that is its turn."""

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Generator, Tensor, nn
@@ -69,10 +69,18 @@ class GatedMethod(BlockMethod):
     @contextmanager
     def entered(self, groups: Sequence[tuple[int, Sequence[int]]]) -> Iterator[None]:
         """As `Method.entered`. The gates are the same in all blocks of a pass, so they are found once."""
-        self._columns = self.gates().unbind(dim=1)
+        with self._found(self.gates().unbind(dim=1)), super().entered(groups):
+            yield
+
+    def again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """As `Method.again`: the second run is past the pass in which the gates were found."""
+        return nullcontext(), self._found(self._columns)
+
+    @contextmanager
+    def _found(self, columns: tuple[Tensor, ...]) -> Iterator[None]:
+        self._columns = columns
         try:
-            with super().entered(groups):
-                yield
+            yield
         finally:
             self._columns = ()
 

@@ -73,6 +73,25 @@ def test_a_recorded_step_is_the_step(
     torch.testing.assert_close(weights(recorded), weights(plain), rtol=1e-4, atol=1e-5)
 
 
+SAVINGS: list[dict[str, Any]] = [{"clip_norm": 0.1}, {"accumulate": 3}, {"checkpointing": True}]
+
+
+@pytest.mark.parametrize("saving", SAVINGS, ids=str)
+@pytest.mark.parametrize("method", ["price", "full"])
+def test_a_step_of_less_memory_is_recorded_too(
+    on_gpu: Problem,
+    make_space: MakeSpace,
+    method: str,
+    saving: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spaces = [of(make_space, method, optimizer="sgd", **saving)]
+    recorded = trained(on_gpu, spaces)
+    assert isinstance(recorded._step, RecordedStep) and recorded._step._recorded is not None
+    monkeypatch.setattr(training, "RecordedStep", Step)
+    torch.testing.assert_close(weights(recorded), weights(trained(on_gpu, spaces)), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_gpu_trains_what_a_processor_trains(problem: Problem, make_space: MakeSpace, method: str) -> None:
     # AdamW makes a step of full length of a gradient that is rounding alone.

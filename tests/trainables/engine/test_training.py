@@ -107,6 +107,9 @@ def test_every_method_that_packs_trains_as_its_members_alone(
         {"optimizer": "sgd"},
         {"objective": "flyp", "flip": True},
         {"head": "fresh"},
+        {"clip_norm": 0.2},
+        {"accumulate": 3, "mixup": 0.3},
+        {"checkpointing": True},
     ],
     ids=str,
 )
