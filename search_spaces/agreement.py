@@ -24,6 +24,7 @@ _AGREED_ON = (
     "training.head_lr",
     *(f"training.{key}" for key in _OF_LABELS),
     _PARTS,
+    "training.precision",
 )
 
 
@@ -34,8 +35,16 @@ class Disagreement(NamedTuple):
     text: str
 
 
-def method_disagreements(library: str | None, method: Method, training: Training) -> Iterator[Disagreement]:
-    """Whatever about a method and its training does not go with the library or with each other."""
+def method_disagreements(
+    library: str | None, gpus: float | None, method: Method, training: Training
+) -> Iterator[Disagreement]:
+    """Whatever about a method and its training does not go with library and GPUs or with each other."""
+    if training.precision == "float16" and gpus == 0:
+        text = (
+            "float16 is many times as slow as float32 on a processor; use bfloat16 or float32, or give a "
+            "trial a GPU by resources.gpus_per_trial"
+        )
+        yield Disagreement("training.precision", text)
     towers: Sequence[str] = getattr(method, "towers", ())
     flyp = training.objective == "flyp"
     if "text" in towers and not flyp:
@@ -69,10 +78,14 @@ def method_disagreements(library: str | None, method: Method, training: Training
 
 
 def searched_disagreements(
-    library: str | None, method: Method, training: Training, parameters: Mapping[str, Domain]
+    library: str | None,
+    gpus: float | None,
+    method: Method,
+    training: Training,
+    parameters: Mapping[str, Domain],
 ) -> Iterator[Mistake]:
     """The same for the values that are searched; what the space says without them is not said again."""
-    said = {text for _, text in method_disagreements(library, method, training)}
+    said = {text for _, text in method_disagreements(library, gpus, method, training)}
     searched = [path for path in _AGREED_ON if path in parameters]
     for ends in product(*(parameters[path].ends() for path in searched)):
         chosen = {path.split(".")[1]: value for path, (_, value) in zip(searched, ends, strict=True)}
@@ -80,7 +93,7 @@ def searched_disagreements(
             changed = Training.model_validate({**training.dump(), **chosen})
         except ValidationError:
             continue
-        for path, text in method_disagreements(library, method, changed):
+        for path, text in method_disagreements(library, gpus, method, changed):
             if text not in said:
                 said.add(text)
                 where = searched.index(path) if path in searched else 0
@@ -88,7 +101,7 @@ def searched_disagreements(
 
 
 def baseline_disagreements(
-    library: str | None, place: int, baseline: Baseline, training: Training
+    library: str | None, gpus: float | None, place: int, baseline: Baseline, training: Training
 ) -> Iterator[Mistake]:
     """The same for a baseline with its own settings; each is said once."""
     found: dict[Mistake, None] = {}
@@ -96,7 +109,7 @@ def baseline_disagreements(
         changed = _with_changes(run, training)
         if changed is None:
             continue
-        for path, text in method_disagreements(library, *changed):
+        for path, text in method_disagreements(library, gpus, *changed):
             found.setdefault(Mistake(_where(place, baseline, path), text))
     yield from found
 

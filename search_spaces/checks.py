@@ -58,6 +58,7 @@ class Sections(NamedTuple):
     probes: Sequence[Mapping[str, Any]]
     limits: Sequence[str]
     enqueue: Sequence[Mapping[str, Any]]
+    gpus: float | None
 
 
 def joint_mistakes(sections: Sections) -> list[Mistake]:
@@ -84,13 +85,15 @@ def _agreement(sections: Sections) -> Iterator[Mistake]:
     if sections.training is None:
         return
     if sections.method is not None:
-        for path, text in method_disagreements(sections.library, sections.method, sections.training):
+        for path, text in method_disagreements(
+            sections.library, sections.gpus, sections.method, sections.training
+        ):
             yield Mistake(tuple(path.split(".")), text)
         yield from searched_disagreements(
-            sections.library, sections.method, sections.training, sections.parameters
+            sections.library, sections.gpus, sections.method, sections.training, sections.parameters
         )
     for place, baseline in sections.baselines.items():
-        yield from baseline_disagreements(sections.library, place, baseline, sections.training)
+        yield from baseline_disagreements(sections.library, sections.gpus, place, baseline, sections.training)
 
 
 def _budget(sections: Sections) -> Iterator[Mistake]:

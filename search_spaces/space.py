@@ -65,6 +65,7 @@ class Space(Part):
             [probe.dump() for probe in self.data.probes],
             self.search.limits,
             self.search.enqueue,
+            self.resources.gpus_per_trial,
         )
         if mistakes := joint_mistakes(sections):
             refuse(*mistakes)
@@ -232,6 +233,7 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
         [probe for probe in _listed(_mapping(data.get("data")).get("probes")) if isinstance(probe, Mapping)],
         _sound(Limits, search.get("limits", ())) or (),
         [values for values in _listed(search.get("enqueue")) if isinstance(values, Mapping)],
+        _sound(Resources, data.get("resources", {}), "gpus_per_trial"),
     )
 
 

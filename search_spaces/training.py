@@ -77,8 +77,10 @@ class Training(Part):
     label_smoothing: float = Field(
         default=0.0, ge=0, lt=1, description="share of a label that is spread over all classes"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the model's forward and backward pass; weights stay float32"
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="of the model's forward and backward pass; weights stay float32. float16, with a scaled "
+        "loss, is for GPUs without bfloat16",
     )
     wise_ft: bool = Field(
         default=False, description="whether the trained update is also evaluated scaled by 0, 0.1 ... 1"

@@ -89,6 +89,10 @@ def test_what_agrees_loads(tmp_path: Path, overrides: tuple[str, ...]) -> None:
 NEEDS_TEXT = "needs a text tower, which a timm model has not; use"
 NO_HEAD = "flyp has no head, its text tower names the classes; leave it out"
 NO_HEAD_RATE = "flyp has no head that would learn at this rate; leave it out"
+SLOW = (
+    "float16 is many times as slow as float32 on a processor; use bfloat16 or float32, or give a trial a GPU "
+    "by resources.gpus_per_trial"
+)
 NO_PARTS = "flyp compares all pictures of a step, which has no parts; leave it out"
 NO_LABELS = "flyp pairs pictures with sentences and has no labels that it would change; leave it out"
 NO_TEXT_TOWER = "a timm model has no text tower; use [image]"
@@ -168,6 +172,17 @@ FILE = [
         (("cross_entropy", "flyp"), ("  head: fresh\n", "  accumulate: 4\n")),
         (CLIP, "baselines=[]"),
         [f"space.yaml:16: training.accumulate: {NO_PARTS}"],
+    ),
+    # a processor's precision
+    (
+        (("  head: fresh\n", "  precision: float16\n"),),
+        (CLIP, "baselines=[]"),
+        [f"space.yaml:16: training.precision: {SLOW}"],
+    ),
+    (
+        (("training.lr: 5.0e-4", "training.precision: float16"),),
+        (CLIP,),
+        [f"space.yaml:24: baselines.1.set.training.precision: {SLOW}"],
     ),
     (
         (

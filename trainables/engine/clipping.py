@@ -34,9 +34,9 @@ class ClipNorm:
         each = [torch.linalg.vector_norm(gradient.reshape(size, -1), dim=1) for gradient in gradients]
         norms = torch.linalg.vector_norm(torch.stack(each), dim=0)
         share = (self._largest / (norms + _EPSILON)).clamp(max=1)
-        torch._foreach_mul_(gradients, [_over(share, gradient) for gradient in gradients])
+        torch._foreach_mul_(gradients, [over(share, gradient) for gradient in gradients])
 
 
-def _over(values: Tensor, tensor: Tensor) -> Tensor:
+def over(values: Tensor, tensor: Tensor) -> Tensor:
     """Values (K,) in a shape that goes with a tensor (K, ...), or with any where K is 1."""
     return values.view(-1, *(1,) * (tensor.ndim - 1)) if len(values) > 1 else values[0]

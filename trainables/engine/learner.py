@@ -1,6 +1,7 @@
 """A pack of models in training: an adapted backbone and an objective for each member."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,6 +17,7 @@ from trainables.data import ImageSet
 from trainables.data.loader import Reader, Stream
 from trainables.engine.batch import Batch
 from trainables.engine.objectives import make_objective
+from trainables.engine.precision import Precision
 from trainables.engine.prefix import Prefix, pictures_at_once
 from trainables.methods import METHODS
 from trainables.problem import Problem
@@ -59,10 +61,11 @@ class Learner(nn.Module):
         )
         self.objective.requires_grad_(self.method.trains_head)
         self._call = self._twice if training["checkpointing"] else plainly
-        self._precision = getattr(torch, training["precision"])
         device = problem.backbone.mean.device
         self._retention = torch.tensor([space["training"]["retention"] for space in spaces], device=device)
         self._retains = bool(self._retention.any())
+        untouched = [problem.backbone] if prefix or self._retains else []
+        self._precision = Precision(training["precision"], self.method.backbone, *untouched)
 
     def loss(self, batch: Batch, epoch: int) -> Tensor:
         """(K,): the objective, the method's price, and the retention term.
@@ -82,7 +85,7 @@ class Learner(nn.Module):
         are the final ones.
         """
         members = range(self.size)
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), self._precision():
             if self.prefix is None:
                 before = self.problem.backbone(batch.of(batch.pixels, members))
             else:
@@ -94,7 +97,7 @@ class Learner(nn.Module):
         """(K, B, D)."""
         starts = self.method.frozen_layers() if self.prefix else [0] * self.size
         groups = [(n, [k for k in range(self.size) if starts[k] == n]) for n in sorted(set(starts))]
-        with self._autocast(), self.method.entered(groups):
+        with self._precision(), self.method.entered(groups):
             entries = [Entry(layer, self._before(batch, layer, members)) for layer, members in groups]
             features = run(self.method.backbone, entries, call=self._call).float()
         rows = dict(zip(chain(*(members for _, members in groups)), features.chunk(self.size), strict=True))
@@ -112,16 +115,21 @@ class Learner(nn.Module):
             return plainly(layer, *args, **kwargs)
         # No layer draws random numbers; a recorded step could not look at their state.
         settings: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
-        return checkpoint(layer, *args, context_fn=self.method.again, **settings, **kwargs)
+        return checkpoint(layer, *args, context_fn=self._runs, **settings, **kwargs)
+
+    def _runs(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        """What the first and the second run of a layer are in."""
+        return nullcontext(), self._second_run(self.method.again())
+
+    @contextmanager
+    def _second_run(self, again: AbstractContextManager[None]) -> Iterator[None]:
+        with self._precision(), again:
+            yield
 
     def _encode_text(self, tokens: Tensor) -> Tensor:
-        with self._autocast():
+        with self._precision():
             features = self.method.backbone.encode_text(tokens)
         return features.float()
-
-    def _autocast(self) -> torch.autocast:
-        device = self.problem.backbone.mean.device.type
-        return torch.autocast(device, torch.bfloat16, self._precision == torch.bfloat16)
 
     def encoder(self) -> "PackEncoder":
         """The members as they are now."""

@@ -69,25 +69,30 @@ class Packed:
         self._decay = torch.tensor(weight_decay, device=device, dtype=torch.float64)[:, None]
         self._blocks = blocks
         self.steps = self._lr.new_zeros(len(lr), 1 + max(blocks or [0]))
-        self._moving = torch.ones_like(self._lr)
+        self._moving = torch.ones_like(self._lr)  # (K, N) or (K, 1): 1 for what the step moves, else 0
         self._places: list[int] = []
         self._runs: list[_Run] = []
 
     @torch.no_grad()
-    def step(self, factor: float | Tensor, is_open: Tensor | None = None) -> None:
+    def step(
+        self, factor: float | Tensor, is_open: Tensor | None = None, moves: Tensor | None = None
+    ) -> None:
         """One update of what has a gradient, and is of an open block or of none.
 
         Args:
             factor: the schedule's share of the rate, () if it is a tensor.
             is_open: (K, N), 1 where a block is open, else 0; not looked at where parameters are of no blocks.
+            moves: (K,), whether a member makes the step; None lets all make it.
         """
         places = [place for place, p in enumerate(self.parameters) if p.grad is not None]
         if not places:
             return
         if places != self._places:
             self._places, self._runs = places, [self._join(run) for run in self._split(places)]
-        if self._blocks is not None and is_open is not None:
-            self._moving = is_open.to(self._lr)
+        blocked = is_open if self._blocks is not None else None
+        self._moving = torch.ones_like(self._lr) if blocked is None else blocked.to(self._lr)
+        if moves is not None:
+            self._moving = self._moving * moves[:, None]
         self.steps += self._moving
         for run in self._runs:
             self._update(run, self._gradient(run), self._lr * factor)

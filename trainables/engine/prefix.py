@@ -39,7 +39,7 @@ class Prefix:
 
     def forget(self) -> None:
         """Gives the memory back."""
-        self._known: dict[tuple[int, bool], _Known] = {}
+        self._known: dict[tuple[int, torch.dtype | None], _Known] = {}
 
     def before(self, batch: Batch, layer: int, members: Sequence[int]) -> Tensor:
         """What a layer is given of the pictures of P members: (P * B, ...), as `Entry.inputs` has it."""
@@ -57,7 +57,8 @@ class Prefix:
     def _remembered(self, images: ImageSet, layer: int) -> Tensor | None:
         """What a layer is given of all pictures of a set; None where that is too much to remember."""
         device = self._backbone.mean.device.type
-        key = id(images.pixels), torch.is_autocast_enabled(device)
+        precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        key = id(images.pixels), precision
         known = self._known.setdefault(key, _Known(images))
         if layer not in known.inputs and layer not in known.too_much:
             self._remember(known, layer)

@@ -9,6 +9,7 @@ from torch import Tensor
 from trainables.engine.batch import Batch, StandingBatch
 from trainables.engine.clipping import ClipNorm
 from trainables.engine.learner import Learner
+from trainables.engine.loss_scale import LossScale
 from trainables.engine.optimizer import Packed
 
 _log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Step:
         learner: what is trained.
         optimizers: of all that it trains.
         clip: shortens gradients that are too long; None shortens none.
+        scale: of the losses; None leaves them as they are.
         accumulate: how many parts of a batch pass the model one after the other.
     """
 
@@ -29,11 +31,13 @@ class Step:
         learner: Learner,
         optimizers: Sequence[Packed],
         clip: ClipNorm | None = None,
+        scale: LossScale | None = None,
         accumulate: int = 1,
     ) -> None:
         self._learner = learner
         self._optimizers = optimizers
         self._clip = clip
+        self._scale = scale
         self._accumulate = accumulate
 
     def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
@@ -51,16 +55,21 @@ class Step:
     def _backward(self, part: Batch, epoch: int, whole: Batch) -> Tensor:
         """Adds the gradient of a part's share of the losses; that share, (K,)."""
         loss = self._learner.loss(part, epoch) * (part.rows.shape[1] / whole.rows.shape[1])
-        loss.sum().backward()
+        (loss * self._scale.scale if self._scale else loss).sum().backward()
         return loss.detach()
 
     def update(self, share: float | Tensor) -> None:
         """Moves all that is trained by its gradient."""
+        finite = self._scale.unscale(self._gradients()) if self._scale else None
         if self._clip:
             self._clip()
         is_open = self._learner.method.open()
         for optimizer in self._optimizers:
-            optimizer.step(share, is_open)
+            optimizer.step(share, is_open, finite)
+
+    def _gradients(self) -> list[Tensor]:
+        every = (p.grad for optimizer in self._optimizers for p in optimizer.parameters)
+        return [gradient for gradient in every if gradient is not None]
 
 
 class RecordedStep(Step):
@@ -76,9 +85,10 @@ class RecordedStep(Step):
         learner: Learner,
         optimizers: Sequence[Packed],
         clip: ClipNorm | None = None,
+        scale: LossScale | None = None,
         accumulate: int = 1,
     ) -> None:
-        super().__init__(learner, optimizers, clip, accumulate)
+        super().__init__(learner, optimizers, clip, scale, accumulate)
         self._can = learner.objective.recordable
         self._course: Hashable = None
         self._fetched = False

@@ -15,6 +15,7 @@ from trainables.engine.augment import LARGEST_DRAW, Augmentation, Augmented, mix
 from trainables.engine.batch import Batch
 from trainables.engine.clipping import ClipNorm
 from trainables.engine.learner import Learner
+from trainables.engine.loss_scale import LossScale
 from trainables.engine.measures import Metrics, accuracy, by_member, out_of_distribution, retention
 from trainables.engine.optimizer import Packed
 from trainables.engine.parameter_groups import make_optimizers
@@ -81,8 +82,10 @@ class Training:
         # A price on the scores means what it says: their gradient keeps its length.
         clipped = [p for optimizer in weights for p in optimizer.parameters]
         clip = ClipNorm(clipped, [training["clip_norm"] for training in trainings])
+        narrow = self.schedule["precision"] == "float16"
+        self.scale = LossScale(self.learner.size, self.problem.backbone.mean.device) if narrow else None
         kind = RecordedStep if self.problem.backbone.mean.is_cuda else Step
-        self._step = kind(self.learner, self.optimizers, clip, self.schedule["accumulate"])
+        self._step = kind(self.learner, self.optimizers, clip, self.scale, self.schedule["accumulate"])
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits, if that is its turn."""
@@ -188,10 +191,13 @@ class Training:
             yield f"decided/{name}", self._part(tensor, member)
 
     def moved(self, member: int) -> Iterator[tuple[str, Tensor]]:
-        """The member's part of every tensor that the optimisers remember, by name."""
+        """The member's part of every tensor that the steps remember, by name."""
         for number, optimizer in enumerate(self.optimizers):
             for place, tensor in enumerate(optimizer.state()):
                 yield f"optimizer/{number}/{place}", self._part(tensor, member)
+        if self.scale:
+            yield "loss_scale", self._part(self.scale.scale, member)
+            yield "loss_scale/made", self._part(self.scale.made, member)
 
     def _part(self, tensor: Tensor, member: int) -> Tensor:
         return tensor[member : member + 1] if self.learner.method.packable else tensor

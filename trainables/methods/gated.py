@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
@@ -72,9 +72,9 @@ class GatedMethod(BlockMethod):
         with self._found(self.gates().unbind(dim=1)), super().entered(groups):
             yield
 
-    def again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """As `Method.again`: the second run is past the pass in which the gates were found."""
-        return nullcontext(), self._found(self._columns)
+    def again(self) -> AbstractContextManager[None]:
+        """As `Method.again`: with the gates that were found in this pass."""
+        return self._found(self._columns)
 
     @contextmanager
     def _found(self, columns: tuple[Tensor, ...]) -> Iterator[None]:

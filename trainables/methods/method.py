@@ -82,12 +82,9 @@ class Method(nn.Module):
         """
         return nullcontext()
 
-    def again(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """Of a layer that is run now, and once more in the backward pass: what each run is in.
-
-        Both must do the same.
-        """
-        return nullcontext(), nullcontext()
+    def again(self) -> AbstractContextManager[None]:
+        """While it lasts, a layer of the present pass does what it does now, also when the pass is over."""
+        return nullcontext()
 
     def frozen_layers(self) -> list[int]:
         """For each member, how many of the image tower's first layers it leaves as they were pre-trained."""

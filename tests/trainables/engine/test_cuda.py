@@ -73,7 +73,12 @@ def test_a_recorded_step_is_the_step(
     torch.testing.assert_close(weights(recorded), weights(plain), rtol=1e-4, atol=1e-5)
 
 
-SAVINGS: list[dict[str, Any]] = [{"clip_norm": 0.1}, {"accumulate": 3}, {"checkpointing": True}]
+SAVINGS: list[dict[str, Any]] = [
+    {"clip_norm": 0.1},
+    {"accumulate": 3},
+    {"checkpointing": True},
+    {"precision": "float16"},
+]
 
 
 @pytest.mark.parametrize("saving", SAVINGS, ids=str)
@@ -101,9 +106,12 @@ def test_a_gpu_trains_what_a_processor_trains(problem: Problem, make_space: Make
     torch.testing.assert_close(weights(there), weights(here), rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.parametrize("own", [{}, {"precision": "float16", "clip_norm": 0.1, "accumulate": 2}], ids=str)
 @pytest.mark.parametrize("method", METHODS)
-def test_no_step_waits_for_the_host(on_gpu: Problem, make_space: MakeSpace, method: str) -> None:
-    made = Training(on_gpu, [of(make_space, method)])
+def test_no_step_waits_for_the_host(
+    on_gpu: Problem, make_space: MakeSpace, method: str, own: dict[str, Any]
+) -> None:
+    made = Training(on_gpu, [of(make_space, method, **own)])
     made.run_batches(made.batches)
     made.run_batches(made.batches)
     batches = list(made._drawn(made.batches))
@@ -134,8 +142,9 @@ def test_a_pack_trains_as_its_members_alone(on_gpu: Problem, make_space: MakeSpa
             torch.testing.assert_close(pack[name][k : k + 1], weight, rtol=1e-3, atol=1e-4)
 
 
-def test_other_seeds_and_bfloat16(on_gpu: Problem, make_space: MakeSpace) -> None:
-    spaces = [of(make_space, "price", seed=seed, precision="bfloat16") for seed in (0, 1)]
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_other_seeds_and_narrow_precisions(on_gpu: Problem, make_space: MakeSpace, precision: str) -> None:
+    spaces = [of(make_space, "price", seed=seed, precision=precision) for seed in (0, 1)]
     made = trained(on_gpu, spaces)
     assert all(torch.isfinite(p).all() for p in made.learner.trained().values())
     assert [round(m["id_accuracy"], 6) for m in made.validate()]

@@ -110,6 +110,7 @@ def test_every_method_that_packs_trains_as_its_members_alone(
         {"clip_norm": 0.2},
         {"accumulate": 3, "mixup": 0.3},
         {"checkpointing": True},
+        {"precision": "float16", "clip_norm": 0.2},
     ],
     ids=str,
 )
