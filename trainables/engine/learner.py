@@ -16,6 +16,7 @@ from trainables.backbones.forward_pass import Entry, plainly, run
 from trainables.data import ImageSet
 from trainables.data.loader import Reader, Stream
 from trainables.engine.batch import Batch
+from trainables.engine.linear_fit import gathered
 from trainables.engine.objectives import make_objective
 from trainables.engine.precision import Precision
 from trainables.engine.prefix import Prefix, pictures_at_once
@@ -162,7 +163,7 @@ class Learner(nn.Module):
     def fit_head(self) -> None:
         """Trains the head to its optimum on the features as they are now."""
         train = self.problem.task.train
-        self.objective.fit(torch.cat(list(self.encode(train)), dim=1), train.labels)
+        self.objective.fit(gathered(self.encode(train), len(train)), train.labels)
 
     def begin_phase(self) -> None:
         """Starts the next run of the schedule, with a new head."""

@@ -41,7 +41,7 @@ class Objective(nn.Module):
         """Starts again as at the beginning of the training."""
 
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Trains to the optimum on frozen features (K, N, D) of images with labels (N,)."""
+        """Trains to the optimum on frozen features (K, N, D), as `gathered` has them, and labels (N,)."""
 
 
 class Flyp(Objective):
@@ -135,9 +135,13 @@ class PromptHead(CrossEntropy):
 
         The penalty is on the weights without the scale.
         """
-        for k, inputs in enumerate(self.logit_scale * F.normalize(features, dim=-1)):
+
+        def scaled(some: Tensor) -> Tensor:
+            return self.logit_scale * F.normalize(some, dim=-1)
+
+        for k, inputs in enumerate(features):
             start = self.weight[k] / self.logit_scale
-            fitted, _ = fit_linear(inputs, labels, len(start), start=start, bias=False)
+            fitted, _ = fit_linear(inputs, labels, len(start), start=start, bias=False, prepare=scaled)
             self.weight[k] = self.logit_scale * fitted
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from trainables.backbones import Backbone
 from trainables.data import ImageSet, load_task
 from trainables.engine.encoder import Encoder
-from trainables.engine.linear_fit import fit_linear
+from trainables.engine.linear_fit import fit_linear, gathered, moments
 from trainables.probes.probe import ClassificationProbe
 from trainables.sections import ProbeSet
 
@@ -30,7 +30,8 @@ class LinearProbe(ClassificationProbe):
 
     def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
         """Logits (K, n, C), each model's by its own fit."""
-        fits = [self._fitted(train) for train in encoder.images(self.task.train)]
+        train = self.task.train
+        fits = [self._fitted(features) for features in gathered(encoder.parts(train), len(train))]
         return (
             torch.stack([fit(features) for fit, features in zip(fits, part, strict=True)])
             for part in encoder.parts(images)
@@ -38,10 +39,14 @@ class LinearProbe(ClassificationProbe):
 
     def _fitted(self, train: Tensor) -> Callable[[Tensor], Tensor]:
         """From features (n, D) to logits (n, C), fitted to the train split's features (N, D)."""
-        mean, deviation = train.mean(dim=0), train.std(dim=0, correction=0)
-        deviation = deviation.where(deviation > 0, 1)
-        inputs, classes = (train - mean) / deviation, len(self.task.classes)
-        if not torch.isfinite(inputs).all():
+        labels, classes = self.task.train.labels, len(self.task.classes)
+        mean, deviation = (moment.to(labels.device) for moment in moments(train))
+        deviation = deviation.where(deviation != 0, 1)
+        if not torch.isfinite(mean + deviation).all():
             return lambda features: features.new_full((len(features), classes), torch.nan)
-        weight, bias = fit_linear(inputs, self.task.train.labels, classes)
-        return lambda features: F.linear((features - mean) / deviation, weight, bias)
+
+        def standard(features: Tensor) -> Tensor:
+            return (features - mean) / deviation
+
+        weight, bias = fit_linear(train, labels, classes, prepare=standard)
+        return lambda features: F.linear(standard(features), weight, bias)
