@@ -17,14 +17,12 @@ class _Run:
     """Parameters that are stepped by one operation.
 
     Attributes:
-        live: the parameters, of which ``parameters`` is the memory.
-        parameters: (K, P).
+        live: the parameters.
         moments: (K, P) each.
         owners: (P,), the block of each number; None without blocks.
     """
 
     live: list[Tensor]
-    parameters: Tensor
     moments: list[Tensor]
     owners: Tensor | None
 
@@ -32,9 +30,13 @@ class _Run:
         """A value of each block, (K, N), as one of each number, (K, P); without blocks it stays (K, 1)."""
         return values.float() if self.owners is None else values.float().index_select(1, self.owners)
 
+    def put(self, values: Tensor) -> None:
+        """Gives the parameters their values (K, P)."""
+        torch._foreach_copy_(self.live, _apart(values, self.live))
+
 
 class Packed:
-    """Parameters and their moments, side by side in memory, so that one operation steps many of them.
+    """Many parameters that one operation steps, side by side for as long as a step lasts; their moments stay.
 
     A step of the two hundred small tensors of a pack's adapters would otherwise be two thousand operations,
     each of which takes longer to start than to run.
@@ -95,7 +97,11 @@ class Packed:
             self._moving = self._moving * moves[:, None]
         self.steps += self._moving
         for run in self._runs:
-            self._update(run, self._gradient(run), self._lr * factor)
+            gradient = _side_by_side([p.grad for p in run.live if p.grad is not None], len(self._lr))
+            for p in run.live:
+                p.grad = None
+            parameters = _side_by_side(run.live, len(self._lr))
+            run.put(self._updated(run, parameters, gradient, self._lr * factor))
 
     def _split(self, places: list[int]) -> list[list[int]]:
         """The places in runs of at most `_AT_ONCE` numbers, or of one parameter that is larger."""
@@ -111,40 +117,41 @@ class Packed:
         return runs
 
     def _join(self, places: list[int]) -> _Run:
-        """Puts the parameters of these places, and their moments, side by side."""
-        chosen = [[tensors[place] for place in places] for tensors in (self.parameters, *self.moments)]
-        parameters, *moments = (_joined(tensors, len(self._lr)) for tensors in chosen)
+        """The parameters of these places, whose moments are parts of one tensor from now on."""
+        live = [self.parameters[place] for place in places]
+        moments = []
+        for each in self.moments:
+            whole = _side_by_side([each[place] for place in places], len(self._lr))
+            moments.append(whole)
+            for place, part in zip(places, _apart(whole, live), strict=True):
+                each[place] = part
         if self._blocks is None:
-            return _Run(chosen[0], parameters, moments, None)
-        sizes = torch.tensor([p[0].numel() for p in chosen[0]])
+            return _Run(live, moments, None)
+        sizes = torch.tensor([p[0].numel() for p in live])
         owners = torch.tensor([self._blocks[place] for place in places]).repeat_interleave(sizes)
-        return _Run(chosen[0], parameters, moments, owners.to(self._lr.device))
-
-    def _gradient(self, run: _Run) -> Tensor:
-        """The gradients of a run, (K, P), taken from its parameters."""
-        gradient = torch.cat(
-            [p.grad.reshape(len(self._lr), -1) for p in run.live if p.grad is not None], dim=1
-        )
-        for p in run.live:
-            p.grad = None
-        return gradient
+        return _Run(live, moments, owners.to(self._lr.device))
 
     @abstractmethod
-    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
-        """Changes a run in place by its gradient (K, P), at rates (K, 1)."""
+    def _updated(self, run: _Run, parameters: Tensor, gradient: Tensor, lr: Tensor) -> Tensor:
+        """A run's parameters (K, P), which may be overwritten, after a step by a gradient (K, P).
+
+        Its moments change in place; the rates are (K, 1).
+        """
 
     def state(self) -> list[Tensor]:
         """The moments, each in the order of the parameters, and the counts of steps."""
         return [*(tensor for moment in self.moments for tensor in moment), self.steps]
 
 
-def _joined(tensors: Sequence[Tensor], size: int) -> Tensor:
-    """Tensors (K, ...) as one (K, P), of which they become views."""
-    whole = torch.cat([tensor.reshape(size, -1) for tensor in tensors], dim=1)
-    parts = whole.split([tensor.numel() // size for tensor in tensors], dim=1)
-    for tensor, part in zip(tensors, parts, strict=True):
-        tensor.data = part.view(tensor.shape)
-    return whole
+def _side_by_side(tensors: Sequence[Tensor], size: int) -> Tensor:
+    """Tensors (K, ...) as a new one, (K, P)."""
+    return torch.cat([tensor.reshape(size, -1) for tensor in tensors], dim=1)
+
+
+def _apart(whole: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The parts of a tensor (K, P) in the shapes (K, ...) of others; they share its memory."""
+    parts = whole.split([tensor.numel() // len(whole) for tensor in like], dim=1)
+    return [part.view(tensor.shape) for part, tensor in zip(parts, like, strict=True)]
 
 
 class PackedAdamW(Packed):
@@ -166,14 +173,14 @@ class PackedAdamW(Packed):
     ) -> None:
         super().__init__(parameters, lr, weight_decay, moments=2, blocks=blocks)
 
-    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
+    def _updated(self, run: _Run, parameters: Tensor, gradient: Tensor, lr: Tensor) -> Tensor:
         first, second = run.moments
         steps, moving = self.steps.clamp_min(1), run.spread(self._moving)
         first.lerp_(gradient, (1 - _BETA1) * moving)
         second.lerp_(gradient.square_(), (1 - _BETA2) * moving)
         root = second.sqrt().mul_(run.spread((1 - _BETA2**steps).rsqrt())).add_(_EPSILON)
-        run.parameters.mul_(run.spread(1 - lr * self._decay * self._moving))
-        run.parameters.sub_(run.spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
+        parameters.mul_(run.spread(1 - lr * self._decay * self._moving))
+        return parameters.sub_(run.spread(lr * self._moving / (1 - _BETA1**steps)) * first / root)
 
 
 class PackedSGD(Packed):
@@ -199,10 +206,10 @@ class PackedSGD(Packed):
         super().__init__(parameters, lr, decay, moments=1 if momentum else 0, blocks=blocks)
         self._momentum = momentum
 
-    def _update(self, run: _Run, gradient: Tensor, lr: Tensor) -> None:
+    def _updated(self, run: _Run, parameters: Tensor, gradient: Tensor, lr: Tensor) -> Tensor:
         moving = run.spread(self._moving)
-        step = gradient + self._decay.float() * run.parameters
+        step = gradient + self._decay.float() * parameters
         for moment in run.moments:
             moment.lerp_(self._momentum * moment + step, moving)
             step = moment
-        run.parameters.sub_(lr.float() * moving * step)
+        return parameters.sub_(lr.float() * moving * step)

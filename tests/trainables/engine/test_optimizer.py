@@ -163,9 +163,10 @@ def test_a_closed_block_is_as_a_parameter_without_a_gradient_is_to_torch(
 
 
 def test_a_parameter_keeps_its_value_and_its_shape_when_steps_begin(generator: Generator) -> None:
-    """It becomes part of a larger tensor then, whoever else holds it."""
+    """And its place in memory, of which nothing else has a part."""
     packed = [tensor.requires_grad_() for tensor in random_tensors([(3, *s) for s in SHAPES], generator)]
     held, before = list(packed), [tensor.detach().clone() for tensor in packed]
+    places = [tensor.data_ptr() for tensor in packed]
     optimizer = PackedAdamW(packed, [0.0] * 3, [0.0] * 3)
     for parameter in packed:
         parameter.grad = torch.ones_like(parameter)
@@ -173,6 +174,8 @@ def test_a_parameter_keeps_its_value_and_its_shape_when_steps_begin(generator: G
     for mine, theirs, value in zip(packed, held, before, strict=True):
         assert mine is theirs and mine.is_leaf and mine.requires_grad
         torch.testing.assert_close(mine, value, rtol=0, atol=0)
+        assert mine.untyped_storage().nbytes() == mine.nbytes
+    assert [tensor.data_ptr() for tensor in packed] == places
     assert [t.shape for t in optimizer.state()] == [t.shape for t in packed] * 2 + [(3, 1)]
 
 
