@@ -1,14 +1,18 @@
 """What a GPU makes of the engine. Run where there is one, by ``pytest -m cuda``."""
 
 import gc
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from search_spaces.training import Resources
 from trainables import Problem
 from trainables.backbones import KINDS
 from trainables.data import ImageSet
@@ -16,6 +20,7 @@ from trainables.engine import training
 from trainables.engine.prefix import Prefix
 from trainables.engine.step import RecordedStep, Step
 from trainables.engine.training import Training
+from trainables.fine_tune import FineTune
 
 pytestmark = [
     pytest.mark.cuda,
@@ -188,3 +193,54 @@ def test_a_training_leaves_no_memory_behind(on_gpu: Problem, make_space: MakeSpa
 
     once()
     assert once() == once()
+
+
+ROOM = 2 * 2**30
+# A member has 16 MiB of weights at one rank, and 1 GiB at the other; training takes several times as much.
+FITS, TOO_LARGE = 4096, 2**18
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    """torch's own allocator refuses what goes beyond the room, as it does at the end of the GPU's memory."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + ROOM) / total)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def members(make_space: MakeSpace, folder: Path, count: int, rank: int) -> dict[str, Any]:
+    resources = {"resources": Resources(gpus_per_trial=1.0, cache_gib=0.0).dump()}
+    space = json.dumps(make_space("lora", {"rank": rank}, epochs=1) | resources)
+    return {
+        "members": [{"key": str(k), "space": space, "folder": str(folder / f"{k}")} for k in range(count)]
+    }
+
+
+def test_a_pack_without_room_goes_on_in_smaller_ones_and_a_trial_without_room_fails(
+    problem: Problem, make_space: MakeSpace, tmp_path: Path
+) -> None:
+    trainable = FineTune.__new__(FineTune)
+    trainable.setup(members(make_space, tmp_path, 1, rank=2), problem, {})
+    (warm,) = trainable.step()["members"]
+    trainable.reset_config(members(make_space, tmp_path / "pack", 160, FITS))
+    with little_memory():
+        before = torch.cuda.memory_allocated()
+        pack = trainable.step()
+        assert [report["state"] for report in pack["members"]] == ["again"] * 160
+        assert pack["members"][0]["reason"].startswith("out of memory in a pack of 160 (OutOfMemoryError")
+        # What the pack had is free: its next members have the room.
+        assert torch.cuda.memory_allocated() <= before + 2**20
+        trainable.reset_config(members(make_space, tmp_path / "pack", 2, FITS))
+        smaller = trainable.step()
+        assert [report["state"] for report in smaller["members"]] == ["complete"] * 2
+        trainable.reset_config(members(make_space, tmp_path / "large", 1, TOO_LARGE))
+        (alone,) = trainable.step()["members"]
+    assert alone["state"] == "failed" and alone["reason"].startswith(
+        "out of memory: lower training.batch_size"
+    )
+    assert warm["state"] == "complete" and alone["epochs"] == []
