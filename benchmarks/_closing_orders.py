@@ -46,7 +46,7 @@ class Closing:
 def at_random(training: Training) -> Tensor:
     """One order for each seed."""
     blocks = len(training.learner.method.blocks)
-    seeds = [space["training"]["seed"] for space in training.spaces]
+    seeds = [space.training.seed for space in training.spaces]
     return torch.stack([torch.rand(blocks, generator=Generator().manual_seed(1000 + s)) for s in seeds])
 
 
@@ -74,7 +74,7 @@ class ByGradient:
         self._energy = total
         # The pictures come in the order in which they would have come.
         for space, generator in zip(training.spaces, training.generators, strict=True):
-            generator.manual_seed(space["training"]["seed"])
+            generator.manual_seed(space.training.seed)
 
     def __call__(self, training: Training) -> Tensor:
         """The energies (K, N)."""

@@ -42,12 +42,12 @@ class Bench:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         space = load_space(path, overrides)
         problem = open_problem(space).to(device_for(space.resources.gpus_per_trial))
-        return cls(space, replace(problem, reference=measure_reference(problem, space.dump())), pack)
+        return cls(space, replace(problem, reference=measure_reference(problem, space)), pack)
 
     @property
     def blocks(self) -> tuple[str, ...]:
         """The candidate blocks of the space's method."""
-        return candidate_blocks(self.problem.backbone, self.space.dump()["method"])
+        return candidate_blocks(self.problem.backbone, self.space.method)
 
     def train(self, trials: Sequence[Space], test: bool = False) -> list[Row]:
         """Metrics of trials at their ends, with ``active``, names; they are measured there alone."""
@@ -57,7 +57,7 @@ class Bench:
         return rows
 
     def _train_pack(self, trials: Sequence[Space], test: bool) -> list[Row]:
-        training = Training(self.problem, [trial.dump() for trial in trials])
+        training = Training(self.problem, list(trials))
         for _ in range(training.epochs):
             training.train_epoch()
         method = training.learner.method

@@ -84,7 +84,7 @@ def ours(case: Case) -> float:
     if isinstance(probe, RetrievalProbe):
         probe = whole_of(probe)
         problem = replace(problem, probes=(probe,))
-    metrics = measure_reference(problem, space.dump())
+    metrics = measure_reference(problem, space)
     if isinstance(probe, ClassificationProbe) and "split" in case.probe:
         sizes = {"": len(probe.task.val), "test/": len(probe.task.test)}
         return sum(metrics[f"{split}probe/probe"] * size / 100 for split, size in sizes.items())

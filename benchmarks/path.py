@@ -34,6 +34,7 @@ import numpy as np
 from benchmarks._closing_orders import ByGradient, ByLoss, Closing, Ranking, at_random, by_update
 from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_csv
 from search_spaces import Space
+from search_spaces.method import Path as PathSettings
 from sweeper.report.confidence import Interval, interval
 from sweeper.study.front import REFERENCE_POINT
 from trainables.engine.training import Training
@@ -89,18 +90,18 @@ def path(
     bench: Bench, setting: Setting, trials: Sequence[Space], order: Ranking | None = None
 ) -> Iterator[list[Row]]:
     """For each trial, the models that one path leaves."""
-    chosen = {"counts": list(setting.counts), "dense": setting.dense}
+    chosen = PathSettings(counts=tuple(setting.counts), dense=setting.dense)
     for first in range(0, len(trials), setting.pack):
-        dumps = [trial.dump() for trial in trials[first : first + setting.pack]]
         training = Training(
             bench.problem,
             [
-                {
-                    **dump,
-                    "method": {**dump["method"], "path": chosen},
-                    "training": {**dump["training"], "epochs": setting.epochs},
-                }
-                for dump in dumps
+                trial.model_copy(
+                    update={
+                        "method": trial.method.model_copy(update={"path": chosen}),
+                        "training": trial.training.model_copy(update={"epochs": setting.epochs}),
+                    }
+                )
+                for trial in trials[first : first + setting.pack]
             ],
         )
         if isinstance(order, ByGradient):

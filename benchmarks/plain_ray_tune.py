@@ -45,7 +45,7 @@ SAMPLERS = ("tpe", "random")
 
 def fine_tune(config: dict[str, Any], problem: Problem, space: Space) -> None:
     """One trial, in a process of its own."""
-    resolved = space.with_values({f"method.{name}": value for name, value in config.items()}).dump()
+    resolved = space.with_values({f"method.{name}": value for name, value in config.items()})
     training = Training(problem.to(device_for(space.resources.gpus_per_trial)), [resolved])
     while training.epoch < training.epochs:
         metrics = training.run_epoch()[0]
@@ -64,7 +64,7 @@ def search(
 ) -> pd.DataFrame:
     """Runs the trials, so many at a time; what Ray knows of each, in order of completion."""
     problem = open_problem(space)
-    problem = replace(problem, reference=measure_reference(problem, space.dump()))
+    problem = replace(problem, reference=measure_reference(problem, space))
     searcher = OptunaSearch(
         DOMAINS,
         metric=list(OBJECTIVES),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Hashable, Iterable
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,10 @@ class Part(BaseModel):
     """A section of a space: no unknown keys, no silent conversion, immutable, every number finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """Itself, for it cannot be changed: Tune copies what a trial is given several times."""
+        return self
 
     def dump(self) -> dict[str, Any]:
         """The section as plain values under the names of a space file."""

@@ -167,7 +167,7 @@ def restored(problem: Problem, space: Space, folder: str, run: TrialRecord) -> T
     Raises:
         UserError: its checkpoint is not on this machine.
     """
-    training = Training(problem, [space.dump()])
+    training = Training(problem, [space])
     if training.epochs:
         saved = checkpoint.read(folder)
         if saved is None:

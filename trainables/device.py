@@ -1,9 +1,8 @@
 """Where a trial computes."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
+
+from trainables.sections import Resources
 
 
 def device_for(gpus: float) -> str:
@@ -30,7 +29,7 @@ def use_threads(cpus: float) -> None:
     torch.set_num_threads(max(1, int(cpus)))
 
 
-def workers_of(resources: Mapping[str, Any]) -> int:
+def workers_of(resources: Resources) -> int:
     """How many processes read pictures ahead for a pack: those that are asked for, or a processor's each.
 
     On a processor one of them is left to the training itself.
@@ -38,6 +37,6 @@ def workers_of(resources: Mapping[str, Any]) -> int:
     Args:
         resources: the resolved ``resources`` section of the space.
     """
-    if resources["workers"] is not None:
-        return int(resources["workers"])
-    return max(0, int(resources["cpus_per_trial"]) - (0 if resources["gpus_per_trial"] else 1))
+    if resources.workers is not None:
+        return resources.workers
+    return max(0, int(resources.cpus_per_trial) - (0 if resources.gpus_per_trial else 1))

@@ -1,7 +1,6 @@
 """The Ray Tune trainable: one pack of trials, one epoch a step."""
 
 import gc
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ class FineTune(tune.Trainable):
     that they had saved, and can go on elsewhere or later.
 
     Config:
-        members: for each trial ``{"key": str, "space": resolved space as JSON, "folder": path or URL of where
+        members: for each trial ``{"key": str, "space": resolved space, "folder": path or URL of where
             its checkpoint is}``.
 
     Result of a step:
@@ -49,21 +48,19 @@ class FineTune(tune.Trainable):
         """Called once an actor: the problem comes from the object store."""
         keep_freed_memory()
         self.reset_config(config)
-        resources = self.members[0]["space"]["resources"]
+        resources = self.members[0]["space"].resources
         self.problem = replace(problem, reference=reference).given(resources)
-        self.prefix = Prefix(self.problem.backbone, resources["cache_gib"], self.problem.workers)
+        self.prefix = Prefix(self.problem.backbone, resources.cache_gib, self.problem.workers)
         # What is here now stays. To look through it for garbage after every pack takes as long as ten steps.
         gc.freeze()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Starts the next pack in the same actor."""
-        self.members: list[Mapping[str, Any]] = [
-            {**member, "space": json.loads(member["space"])} for member in new_config["members"]
-        ]
+        self.members: list[Mapping[str, Any]] = new_config["members"]
         self._drop()
         self.ended: set[str] = set()
         self.failures: dict[int, str] = {}
-        self.time_limit = TimeLimit(self.members[0]["space"]["resources"]["minutes_per_trial"])
+        self.time_limit = TimeLimit(self.members[0]["space"].resources.minutes_per_trial)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -131,7 +128,7 @@ class FineTune(tune.Trainable):
             self._judged(k, {**validation, **test}, reported)
             for k, (validation, test) in enumerate(zip(last, training.test(), strict=True))
         ]
-        if training.schedule["wise_ft"] and training.epochs:
+        if training.schedule.wise_ft and training.epochs:
             for report, curve in zip(reports, wise_ft_curves(training), strict=True):
                 report["curve"] = curve
         return reports

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -14,7 +14,7 @@ from trainables.data.matching import places_in_task
 from trainables.device import device_for, workers_of
 from trainables.errors import ProblemError, at, together
 from trainables.probes import PROBES, Probe
-from trainables.sections import DataSet, Space
+from trainables.sections import DataSet, Resources, Space
 
 T = TypeVar("T")
 
@@ -62,10 +62,10 @@ class Problem:
         sets += [images for probe in self.probes for images in probe.image_sets]
         return list(dict.fromkeys(told for images in sets for told in images.damaged))
 
-    def given(self, resources: Mapping[str, Any]) -> "Problem":
+    def given(self, resources: Resources) -> "Problem":
         """The same problem on the device, and with the processes, of a resolved ``resources`` section."""
         here = replace(self, workers=workers_of(resources))
-        return here.to(device_for(resources["gpus_per_trial"]))
+        return here.to(device_for(resources.gpus_per_trial))
 
     def to(self, device: str) -> "Problem":
         """The same problem with its model and data on a device."""

@@ -5,9 +5,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search_spaces.data import Data, DataSet
     from search_spaces.data import Probe as ProbeSet
+    from search_spaces.method import (
+        BlockExpansion,
+        LargestNorm,
+        Lora,
+        Oplora,
+        RandomBlocks,
+        SelectiveLora,
+        Taps,
+        TopK,
+    )
+    from search_spaces.method import Method as MethodSettings
     from search_spaces.model import Model
     from search_spaces.space import Space
-else:
-    Data = DataSet = Model = ProbeSet = Space = Any
+    from search_spaces.training import Resources
+    from search_spaces.training import Training as Schedule
 
-__all__ = ["Data", "DataSet", "Model", "ProbeSet", "Space"]
+    CountedSettings = RandomBlocks | LargestNorm
+    GatedSettings = SelectiveLora | Taps
+    LoraSettings = Lora | CountedSettings | Oplora
+    LowRankSettings = LoraSettings | SelectiveLora
+    LayersSettings = BlockExpansion | TopK
+else:
+    CountedSettings = Data = DataSet = GatedSettings = LayersSettings = LoraSettings = LowRankSettings = Any
+    MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = SelectiveLora = Space = Any
+
+__all__ = [
+    "CountedSettings",
+    "Data",
+    "DataSet",
+    "GatedSettings",
+    "LayersSettings",
+    "LoraSettings",
+    "LowRankSettings",
+    "MethodSettings",
+    "Model",
+    "Oplora",
+    "ProbeSet",
+    "Resources",
+    "Schedule",
+    "SelectiveLora",
+    "Space",
+]

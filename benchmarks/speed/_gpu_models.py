@@ -16,8 +16,8 @@ import torch.multiprocessing as mp
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces.method import SelectiveLora
-from search_spaces.training import Training as TrainingSection
+from search_spaces import Points, SelectiveLora, Space
+from search_spaces import Training as TrainingSection
 from trainables.backbones import KINDS, Backbone, TimmBackbone, forward_pass, open_backbone
 from trainables.data import ImageSet, Task
 from trainables.data.images import no_images
@@ -107,12 +107,12 @@ def make_problem(case: Case) -> Problem:
     return Problem(backbone, Task(names, ("a {}",), train, nothing, nothing), None, {}, ())
 
 
-def make_space(case: Case, mask: tuple[str, ...] | None = None, count: int | None = None) -> dict[str, Any]:
-    """A trial as a space file has it."""
+def make_space(case: Case, mask: tuple[str, ...] | None = None, count: int | None = None) -> Space:
+    """A trial's space, with no more in it than a training reads."""
     own = {"mask": mask} if mask else {"active_blocks": count} if count else {}
     method = SelectiveLora(name="selective_lora", rank=RANK, **own)
     training = TrainingSection.model_validate({"batch_size": case.batch, "precision": case.precision})
-    return {"method": method.dump(), "training": training.dump()}
+    return Space.model_construct(method=method, training=training, points=Points())
 
 
 def synchronize(device: str) -> None:

@@ -88,9 +88,7 @@ class Cell:
 
     def training(self, model: Model, prefix: Prefix | None) -> Training:
         fixed = {"method.rank": RANK, "training.batch_size": self.batch}
-        spaces = [
-            model.space.with_values({**fixed, "method.mask": m}).dump() for m in self.masks(model.names)
-        ]
+        spaces = [model.space.with_values({**fixed, "method.mask": m}) for m in self.masks(model.names)]
         return Training(model.problem, spaces, prefix)
 
 

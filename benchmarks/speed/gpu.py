@@ -69,9 +69,10 @@ from benchmarks.speed._gpu_models import (
 from benchmarks.speed._gpu_pictures import measure_pictures
 from benchmarks.speed._gpu_report import TRIAL, Row, line, plot, report, summarised, title
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 LIBRARIES = ("torch", "timm", "open_clip_torch")
 _PRODUCTS = 10
+_READ = {"method", "training"}  # of a space, by a training
 ALONE = Way()
 
 
@@ -191,7 +192,7 @@ class Bench:
         rows = [summarised(row, self._case.batch, peak) for row in self.rows]
         return {
             **asdict(self._case),
-            "space": make_space(self._case),
+            "space": make_space(self._case).model_dump(mode="json", by_alias=True, include=_READ),
             "matrix_peak_flops": peak,
             "rows": rows,
         }

@@ -35,8 +35,8 @@ from benchmarks._command import command
 from benchmarks._results import heading, machine, short, spread, written
 from benchmarks._trials import RESULTS
 from benchmarks.speed._pictures import EYE, SIZE, make_pictures, opened
-from search_spaces.method import Lora
-from search_spaces.training import Training as TrainingSection
+from search_spaces import Lora, Points, Space
+from search_spaces import Training as TrainingSection
 from trainables.backbones import TimmBackbone
 from trainables.data import ImageSet
 from trainables.data.loader import Stream, in_order, read_ahead
@@ -168,10 +168,11 @@ def measure_wait(folder: Path, gib: float, workers: int) -> str:
         torch.manual_seed(0)
         vit = timm.create_model("vit_tiny_patch16_224", num_classes=2)
     problem = Problem(TimmBackbone(vit), task, None, {}, (), workers=workers)
-    space = {
-        "method": Lora(name="lora").dump(),
-        "training": TrainingSection(batch_size=BATCH, precision="bfloat16").dump(),
-    }
+    space = Space.model_construct(
+        method=Lora(name="lora"),
+        training=TrainingSection(batch_size=BATCH, precision="bfloat16"),
+        points=Points(),
+    )
     training = Training(problem, [space])
     waited: list[float] = []
     with timed(waited):

@@ -35,7 +35,6 @@ def evaluation_table(path: Path, space: Space) -> Table:
         UserError: the space asks for a GPU, and there is none.
         ProblemError: the space's model or data cannot be had, or what is at the path does not fit them.
     """
-    resolved = space.dump()
     try:
         device = device_for(space.resources.gpus_per_trial)
     except RuntimeError:
@@ -48,9 +47,9 @@ def evaluation_table(path: Path, space: Space) -> Table:
     problem = open_problem(space)
     given = load_given(path, problem.backbone, space.model)
     problem, given = problem.to(device), replace(given, backbone=given.backbone.to(device))
-    before = known_reference(problem, space, lambda: measure_reference(problem, resolved), say)
+    before = known_reference(problem, space, lambda: measure_reference(problem, space), say)
     say("measuring the model that is given ...")
-    after = evaluate(replace(problem, reference=before), given, resolved["training"])
+    after = evaluate(replace(problem, reference=before), given, space)
     shifts = [f"ood/{name}" for name in problem.ood]
     probes = [f"probe/{probe.name}" for probe in problem.probes]
     overall = ["ood_accuracy"] if shifts else []

@@ -50,7 +50,7 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
     file = to or Path(f"{source.label}.yaml")
     if file.exists():
         raise UserError(f"{file}: it is there already; give another file by --to")
-    blocks = len(candidate_blocks(backbone, SelectiveLora(name="selective_lora").dump()))
+    blocks = len(candidate_blocks(backbone, SelectiveLora(name="selective_lora")))
     score = "zero_shot" if backbone.reads_text else "knn"
     own = None if model in (TINY_CLIP, TINY_DINO) else "head" if backbone.classifier is not None else score
     file.write_text(

@@ -21,12 +21,12 @@ def check_fit(space: Space, backbone: Backbone) -> tuple[str, ...]:
         ProblemError: the method or a baseline asks for layers, blocks or towers that the model has not.
         UserError: the budget cannot be met by any trial.
     """
-    settings = space.dump()["method"]
+    settings = space.method
     with at("method"):
         check_settings(backbone, settings)
     for run in space.baseline_runs:
         with at(f"baselines: {run.label}: method"):
-            check_settings(backbone, space.for_baseline(run.label).dump()["method"])
+            check_settings(backbone, space.for_baseline(run.label).method)
     blocks = candidate_blocks(backbone, settings)
     check_budget(space, len(blocks))
     return blocks

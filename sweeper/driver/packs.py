@@ -42,7 +42,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return space.resources.pack
     keep_freed_memory()  # as in the processes of the trials
     try:
-        return _fastest(problem.given(space.resources.dump()), space, at_once)
+        return _fastest(problem.given(space.resources), space, at_once)
     finally:
         return_freed_memory()
 
@@ -65,7 +65,7 @@ def _fastest(problem: Problem, space: Space, at_once: int) -> int:
 
 def _seconds_an_epoch(problem: Problem, space: Space, size: int) -> float:
     """Seconds of an epoch for a pack of this size: of its steps, and of its share of a validation."""
-    training = Training(problem, [space.dump()] * size)
+    training = Training(problem, [space] * size)
     some: int = next(training.learner.encode(problem.task.val)).shape[1]
     pictures = len(problem.task.val) + sum(probe.pictures for probe in problem.probes)
     # Reading a value waits for the device.

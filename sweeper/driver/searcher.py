@@ -1,6 +1,5 @@
 """What Ray Tune asks for the next pack of trials."""
 
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -60,10 +59,10 @@ class PackSearcher(Unsaved, Searcher):
         self._out |= {job.key: job for job in jobs}
         return {"members": [self._member(job) for job in jobs]}
 
-    def _member(self, job: Job) -> dict[str, str]:
-        """As `FineTune` wants it. Tune copies and keeps it several times, so a space goes as text."""
+    def _member(self, job: Job) -> dict[str, Any]:
+        """As `FineTune` wants it."""
         folder = self._folder.trial(job.key, self._study.results)
-        return {"key": job.key, "space": json.dumps(job.space.dump()), "folder": folder}
+        return {"key": job.key, "space": job.space, "folder": folder}
 
     def put_back(self, keys: Sequence[str], machine: bool) -> None:
         """Takes back a pack whose process has ended; it goes on from its checkpoints.

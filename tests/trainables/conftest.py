@@ -12,8 +12,9 @@ from open_clip.tokenizer import SimpleTokenizer
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
-from search_spaces.method import METHODS
-from search_spaces.training import Training as TrainingSection
+from search_spaces import METHODS, Points, Resources, Space
+from search_spaces import Training as TrainingSection
+from search_spaces.method import Path
 from trainables import Problem, measure_reference
 from trainables.backbones import ClipBackbone, TimmBackbone, class_sentences
 from trainables.backbones.tiny_clip import MERGES
@@ -26,7 +27,7 @@ CLASSES = ("letter", "digit", "circle")
 TEMPLATES = ("a red {}", "a {} on a blue background")
 SENTENCES = class_sentences(CLASSES, TEMPLATES)
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 @pytest.fixture(scope="session")
@@ -142,15 +143,20 @@ def timm_problem(timm_backbone: TimmBackbone, make_space: MakeSpace) -> Problem:
 
 @pytest.fixture(scope="session")
 def make_space() -> MakeSpace:
-    """Gives a resolved space: a method with settings of its own, and settings of the training."""
+    """Gives a space with no more than a training reads: a method's own settings, and the training's.
 
-    def make(
-        name: str = "selective_lora", method: Mapping[str, Any] | None = None, **training: Any
-    ) -> dict[str, Any]:
-        defaults = TrainingSection(epochs=2, batch_size=8).dump()
-        return {
-            "method": {**METHODS[name](name=name).dump(), **(method or {})},
-            "training": {**defaults, **training},
-        }
+    They are not checked, so that a test can ask for what no space file may.
+    """
+
+    def make(name: str = "selective_lora", method: Mapping[str, Any] | None = None, **training: Any) -> Space:
+        own = {"lambda_" if key == "lambda" else key: value for key, value in (method or {}).items()}
+        if isinstance(own.get("path"), dict):
+            own["path"] = Path.model_construct(**own["path"])
+        return Space.model_construct(
+            method=METHODS[name](name=name).model_copy(update=own),
+            training=TrainingSection(epochs=2, batch_size=8).model_copy(update=training),
+            points=Points(),
+            resources=Resources(),
+        )
 
     return make

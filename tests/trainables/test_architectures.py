@@ -14,7 +14,7 @@ import timm
 import torch
 from torch import Generator, Tensor, nn
 
-from search_spaces import Model
+from search_spaces import Model, Space
 from trainables import Problem, Training
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone, open_backbone
 from trainables.data import ImageSet, Task
@@ -23,7 +23,7 @@ from trainables.errors import ProblemError
 from trainables.export import FORMATS, Trained, load_adapter
 from trainables.methods import METHODS
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 CLIPS = ["ViT-B-32", "ViT-L-14", "ViT-B-16-SigLIP", "PE-Core-B-16", "EVA02-B-16"]
 VITS = [

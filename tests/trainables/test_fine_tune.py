@@ -1,7 +1,6 @@
 """The trainable driven as Ray Tune drives it, without Ray."""
 
 import gc
-import json
 import math
 import os
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import torch
 from made_up_probe import MadeUpProbe
 
+from search_spaces import Space
 from search_spaces.training import Resources
 from trainables import Problem, Training
 from trainables.data import ImageSet
@@ -25,7 +25,7 @@ from trainables.engine.encoder import Encoder
 from trainables.engine.measures import Split
 from trainables.fine_tune import FineTune
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 Member = dict[str, Any]
 
 
@@ -52,9 +52,9 @@ def fine_tune(problem: Problem, members: Sequence[Member]) -> FineTune:
 @pytest.fixture
 def make_member(make_space: MakeSpace, tmp_path: Path) -> Callable[..., Member]:
     def make(key: str, *settings: Any, minutes: float | None = None, **training: Any) -> Member:
-        space = make_space(*settings, **training)
-        space["resources"] = Resources(minutes_per_trial=minutes).dump()
-        return {"key": key, "space": json.dumps(space), "folder": str(tmp_path / key)}
+        limit = {"resources": Resources(minutes_per_trial=minutes)}
+        space = make_space(*settings, **training).model_copy(update=limit)
+        return {"key": key, "space": space, "folder": str(tmp_path / key)}
 
     return make
 
@@ -106,7 +106,7 @@ def test_every_epoch_is_reported_and_the_last_with_test_metrics(
 
 def test_the_numbers_are_those_of_the_training(problem: Problem, make_member: MakeMember) -> None:
     member = make_member("a", "selective_lora")
-    training = Training(problem, [json.loads(member["space"])])
+    training = Training(problem, [member["space"]])
     expected = [training.run_epoch()[0], training.run_epoch()[0], training.test()[0]]
     results = run(fine_tune(problem, [member]))
     epochs = [metrics for result in results for metrics in result["members"][0]["epochs"]]
@@ -249,7 +249,7 @@ def test_nothing_is_trained_for_members_that_cannot_be_read(
 ) -> None:
     """A file, and one of another method, whose tensors have other names."""
     members = [make_member("a", "lora"), make_member("b", "lora")]
-    other = Training(problem, [json.loads(make_member("c", "full")["space"])])
+    other = Training(problem, [make_member("c", "full")["space"]])
     Path(members[0]["folder"]).write_text("a file, not a folder")
     checkpoint.write(checkpoint.capture(other, 0, []), members[1]["folder"])
     monkeypatch.setattr(Training, "run_epoch", lambda self: pytest.fail("trained"))

@@ -1,6 +1,5 @@
 """The trainable in processes of Ray Tune, which are killed and hang."""
 
-import json
 import os
 import signal
 import sys
@@ -8,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import made_up_probe
 import pytest
@@ -16,6 +14,7 @@ import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
+from search_spaces import Space
 from search_spaces.training import Resources
 from trainables import Problem
 from trainables.engine import time_limit
@@ -25,7 +24,7 @@ from trainables.fine_tune import FineTune
 
 pytestmark = pytest.mark.slow
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,8 +95,8 @@ def test_a_trial_outlives_its_process_and_ends_in_time(
     reference = {**problem.reference, "probe/misfortune": 60.0, "test/probe/misfortune": 60.0}
     probe = Misfortune(happen, tmp_path / "log")
     unlucky = replace(problem, probes=(*problem.probes, probe))
-    space = make_space("lora") | {"resources": Resources(minutes_per_trial=0.3).dump()}
-    member = {"key": "a", "space": json.dumps(space), "folder": str(tmp_path / "a")}
+    space = make_space("lora").model_copy(update={"resources": Resources(minutes_per_trial=0.3)})
+    member = {"key": "a", "space": space, "folder": str(tmp_path / "a")}
     (result,) = tune.Tuner(
         tune.with_parameters(FineTune, problem=unlucky, reference=reference),
         param_space={"members": [member]},

@@ -3,6 +3,7 @@
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -229,10 +230,10 @@ def test_settings_that_the_model_cannot_meet_are_refused(
     timm_backbone: TimmBackbone, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ProblemError) as refused:
-        check_settings(timm_backbone, settings)
+        check_settings(timm_backbone, SimpleNamespace(**settings))
     assert str(refused.value) == message
 
 
 @pytest.mark.parametrize("settings", [{}, {"layers": 2}, {"active_blocks": 8}, {"blocks": ("q", "v")}])
 def test_settings_that_the_model_meets_pass(timm_backbone: TimmBackbone, settings: dict[str, Any]) -> None:
-    check_settings(timm_backbone, settings)
+    check_settings(timm_backbone, SimpleNamespace(**settings))

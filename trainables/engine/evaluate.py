@@ -1,20 +1,20 @@
 """Measuring a model that was trained elsewhere, as a trial is measured."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from trainables.engine.measures import Metrics
 from trainables.engine.training import Training
 from trainables.errors import ProblemError
 from trainables.export import Given
+from trainables.methods.untouched import untouched
 from trainables.problem import Problem
+from trainables.sections import Space
 
 _OWN_TEXT_TOWER = {"objective": "flyp", "head": None}
 _NO_HEAD = {"objective": "cross_entropy", "head": "fresh"}
 
 
-def evaluate(problem: Problem, given: Given, training: Mapping[str, Any]) -> Metrics:
+def evaluate(problem: Problem, given: Given, space: Space) -> Metrics:
     """Metrics on validation and test splits, under the names of a trial's.
 
     Without a head of its own a CLIP names the task's classes by its text tower; for another model there is
@@ -23,7 +23,7 @@ def evaluate(problem: Problem, given: Given, training: Mapping[str, Any]) -> Met
     Args:
         problem: with the pre-trained model, and its metrics as the reference.
         given: the model to be measured.
-        training: the resolved ``training`` section of the space.
+        space: with the settings of a training, of which the precision is the measurement's too.
 
     Raises:
         ProblemError: the given model's head is for other classes than the task's, or it has no head and the
@@ -37,10 +37,7 @@ def evaluate(problem: Problem, given: Given, training: Mapping[str, Any]) -> Met
         )
     settings = head.settings if head else _OWN_TEXT_TOWER if reads_text else _NO_HEAD
     # The text tower is said to be adapted, so that sentences are encoded by the given one.
-    untrained = {
-        "method": {"name": "zero_shot", "towers": ("image", "text")},
-        "training": {**training, **settings},
-    }
+    untrained = untouched(space, ("image", "text"), **settings)
     measured = Training(replace(problem, backbone=given.backbone), [untrained])
     if head:
         head.put_into(measured.learner.objective)

@@ -1,10 +1,11 @@
 """What a price takes from scores, and where they are expected to end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from torch import Tensor
+
+from trainables.sections import GatedSettings
 
 
 class Pressure:
@@ -35,7 +36,7 @@ class Pressure:
         return self.until(self._last)
 
 
-def expected_active(scores: Tensor, settings: Mapping[str, Any], now: float, end: float) -> int:
+def expected_active(scores: Tensor, settings: GatedSettings, now: float, end: float) -> int:
     """How many of a member's scores (N,) are expected to end at their threshold or above it.
 
     With the pressure P (`Pressure`) and the push of the task so far, u = s - s0 + lambda P_now, a score is
@@ -50,7 +51,7 @@ def expected_active(scores: Tensor, settings: Mapping[str, Any], now: float, end
         end: P_end.
     """
     if end > now:  # Else rounding could move a score over its threshold.
-        start, taken = settings["initial_score"], settings["lambda"] * now
+        start, taken = settings.initial_score, settings.lambda_ * now
         push = scores - start + taken
         scores = start + (push - taken) * (end / now)
-    return int((scores >= settings["threshold"]).sum())
+    return int((scores >= settings.threshold).sum())

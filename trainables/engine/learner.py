@@ -1,6 +1,6 @@
 """A pack of models in training: an adapted backbone and an objective for each member."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import chain
@@ -22,6 +22,7 @@ from trainables.engine.precision import Precision
 from trainables.engine.prefix import Prefix, pictures_at_once
 from trainables.methods import METHODS
 from trainables.problem import Problem
+from trainables.sections import Space
 
 # Sentences in one pass of the text tower in evaluation, over all members of a pack.
 _SENTENCES = {"cpu": 512, "cuda": 4096}
@@ -45,28 +46,28 @@ class Learner(nn.Module):
     def __init__(
         self,
         problem: Problem,
-        spaces: Sequence[Mapping[str, Any]],
+        spaces: Sequence[Space],
         generators: Sequence[Generator],
         prefix: Prefix | None = None,
     ) -> None:
         super().__init__()
-        training, members = spaces[0]["training"], [space["method"] for space in spaces]
+        training, members = spaces[0].training, [space.method for space in spaces]
         self.size = len(members)
         self.spaces = spaces
         self.problem = problem
         self.generators = generators
         self.prefix = prefix
-        self.method = METHODS[members[0]["name"]](problem.backbone, members, initial_generators(spaces))
+        self.method = METHODS[members[0].name](problem.backbone, members, initial_generators(spaces))
         self.objective = make_objective(
-            problem, training["objective"], training["head"], generators, training["label_smoothing"]
+            problem, training.objective, training.head, generators, training.label_smoothing
         )
         self.objective.requires_grad_(self.method.trains_head)
-        self._call = self._twice if training["checkpointing"] else plainly
+        self._call = self._twice if training.checkpointing else plainly
         device = problem.backbone.mean.device
-        self._retention = torch.tensor([space["training"]["retention"] for space in spaces], device=device)
+        self._retention = torch.tensor([space.training.retention for space in spaces], device=device)
         self._retains = bool(self._retention.any())
         untouched = [problem.backbone] if prefix or self._retains else []
-        self._precision = Precision(training["precision"], self.method.backbone, *untouched)
+        self._precision = Precision(training.precision, self.method.backbone, *untouched)
 
     def loss(self, batch: Batch, epoch: int) -> Tensor:
         """(K,): the objective, the method's price, and the retention term.
@@ -177,12 +178,12 @@ class Learner(nn.Module):
         return {name: p for name, p in own.items() if p.requires_grad}
 
 
-def initial_generators(spaces: Sequence[Mapping[str, Any]]) -> list[Generator]:
+def initial_generators(spaces: Sequence[Space]) -> list[Generator]:
     """The source of each member's initial weights.
 
     It is not that of its training, so that members with other ranks see the same pictures in the same order.
     """
-    return [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
+    return [Generator().manual_seed(space.training.seed) for space in spaces]
 
 
 class PackEncoder:

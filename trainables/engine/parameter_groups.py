@@ -1,18 +1,18 @@
 """Which weights learn at which rate, and which of them decay: the parameter groups of a pack's optimiser."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
 from trainables.engine.learner import Learner
 from trainables.engine.optimizer import Packed, PackedAdamW, PackedSGD
+from trainables.sections import Schedule
 
 _MOMENTUM = 0.9
 _HEAD = "objective."
 
 
-def make_optimizers(learner: Learner, trainings: Sequence[Mapping[str, Any]]) -> list[Packed]:
+def make_optimizers(learner: Learner, trainings: Sequence[Schedule]) -> list[Packed]:
     """An optimiser for each group of weights; they and the scores' are all that move.
 
     The head has a rate of its own where ``head_lr`` names one. Biases, gains and whatever the model's library
@@ -35,10 +35,10 @@ def make_optimizers(learner: Learner, trainings: Sequence[Mapping[str, Any]]) ->
     return [
         _optimizer(
             weights,
-            [(is_head and training["head_lr"]) or training["lr"] for training in trainings],
-            [training["weight_decay"] if decays else 0.0 for training in trainings],
+            [(is_head and training.head_lr) or training.lr for training in trainings],
+            [training.weight_decay if decays else 0.0 for training in trainings],
             [places[id(weight)] for weight in weights] if id(weights[0]) in places else None,
-            trainings[0]["optimizer"],
+            trainings[0].optimizer,
         )
         for (is_head, decays), weights in groups.items()
     ]

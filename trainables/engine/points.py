@@ -56,13 +56,13 @@ def leave_points(training: "Training", step: int) -> None:
     counts = training.levels.counts
     name = f"blocks-{counts[training.levels.ends.index(step)]}" if counts else ""
     last = training.epoch + 1 == training.epochs
-    asked = training.spaces[0].get("points") or {"scale": (), "lines": (), "most_blocks": 0}
-    scalings = [Scaling(kind, share) for kind in ("scale", "lines") for share in asked[kind]]
+    asked = training.spaces[0].points
+    scalings = [Scaling(kind, share) for kind in ("scale", "lines") for share in getattr(asked, kind)]
     if counts:
         _leave(training, name, None, step, [True] * training.learner.size)
     if not scalings or not (counts or last):
         return
-    inside = [len(active) <= asked["most_blocks"] for active in training.learner.method.active_blocks()]
+    inside = [len(active) <= (asked.most_blocks or 0) for active in training.learner.method.active_blocks()]
     if any(inside):
         update = Update(training.learner)
         for scaling in scalings:

@@ -3,7 +3,7 @@
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -22,9 +22,9 @@ from trainables.engine.parameter_groups import make_optimizers
 from trainables.engine.points import Point, leave_points
 from trainables.engine.prefix import Prefix
 from trainables.engine.step import RecordedStep, Step
+from trainables.methods.untouched import untouched
 from trainables.problem import Problem
-
-Space = Mapping[str, Any]
+from trainables.sections import Space
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:
@@ -51,47 +51,47 @@ class Training:
     """
 
     def __init__(self, problem: Problem, spaces: Sequence[Space], prefix: Prefix | None = None) -> None:
-        self.schedule = spaces[0]["training"]
+        self.schedule = spaces[0].training
         self.spaces = spaces
         self.problem = problem
-        self.generators = [Generator().manual_seed(space["training"]["seed"]) for space in spaces]
+        self.generators = [Generator().manual_seed(space.training.seed) for space in spaces]
         self.learner = Learner(problem, spaces, self.generators, prefix)
         self._begin_steps()
-        self.batch_size = min(self.schedule["batch_size"], len(problem.task.train))
+        self.batch_size = min(self.schedule.batch_size, len(problem.task.train))
         self.batches = len(problem.task.train) // self.batch_size
         self.epoch = 0
         self.points: list[list[Point]] = [[] for _ in spaces]
         phases = self.learner.method.phases if self.learner.trained() else 0
-        self.epochs = phases * self.schedule["epochs"]
-        self.steps = self.schedule["epochs"] * self.batches
+        self.epochs = phases * self.schedule.epochs
+        self.steps = self.schedule.epochs * self.batches
         self.levels = self.learner.method.levels(self.steps)
         shares = [self._share(step) for step in range(1, self.steps + 1)]
-        self.learner.method.schedule(shares, self.schedule["epochs"])
+        self.learner.method.schedule(shares, self.schedule.epochs)
 
     def _share(self, step: int) -> float:
         ends = (0, *self.levels.ends)
         level = min(bisect_left(ends, step), len(ends) - 1)
         start = ends[level - 1]
-        return learning_rate_share(step - start, ends[level] - start, self.schedule["warmup"])
+        return learning_rate_share(step - start, ends[level] - start, self.schedule.warmup)
 
     def _begin_steps(self) -> None:
         """Optimisers that remember nothing yet, and a step that uses them."""
-        trainings = [space["training"] for space in self.spaces]
+        trainings = [space.training for space in self.spaces]
         weights = make_optimizers(self.learner, trainings)
         self.optimizers: list[Packed] = [*weights, *self.learner.method.score_optimizers()]
         # A price on the scores means what it says: their gradient keeps its length.
         clipped = [p for optimizer in weights for p in optimizer.parameters]
-        clip = ClipNorm(clipped, [training["clip_norm"] for training in trainings])
-        narrow = self.schedule["precision"] == "float16"
+        clip = ClipNorm(clipped, [training.clip_norm for training in trainings])
+        narrow = self.schedule.precision == "float16"
         self.scale = LossScale(self.learner.size, self.problem.backbone.mean.device) if narrow else None
         kind = RecordedStep if self.problem.backbone.mean.is_cuda else Step
-        self._step = kind(self.learner, self.optimizers, clip, self.scale, self.schedule["accumulate"])
+        self._step = kind(self.learner, self.optimizers, clip, self.scale, self.schedule.accumulate)
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits, if that is its turn."""
         start = time.perf_counter()
         losses = self.train_epoch()
-        turn = self.epoch % self.schedule["validate_every"] == 0 or self.epoch == self.epochs
+        turn = self.epoch % self.schedule.validate_every == 0 or self.epoch == self.epochs
         metrics: list[Metrics] = self.validate() if turn else [{"epoch": self.epoch} for _ in self.spaces]
         seconds = time.perf_counter() - start
         told = self.learner.method.gate_metrics()
@@ -103,7 +103,7 @@ class Training:
         """Trains one epoch; mean loss of each member, (K,)."""
         if self.epoch == 0 and self.learner.method.fits_head:
             self.learner.fit_head()
-        elif self.epoch and self.epoch % self.schedule["epochs"] == 0:
+        elif self.epoch and self.epoch % self.schedule.epochs == 0:
             self.learner.begin_phase()
             self._begin_steps()
         losses = self.run_batches(self.batches)
@@ -112,7 +112,7 @@ class Training:
 
     def run_batches(self, batches: int) -> Tensor:
         """Trains the first batches of an epoch; mean loss of each member, (K,)."""
-        done = self.epoch % self.schedule["epochs"] * self.batches
+        done = self.epoch % self.schedule.epochs * self.batches
         self.learner.method.advance(done)
         total = torch.zeros(self.learner.size, device=self.problem.task.train.labels.device)
         for number, batch in enumerate(self._drawn(batches), start=done + 1):
@@ -127,7 +127,7 @@ class Training:
         train = self.problem.task.train
         orders, seeds = self._draw()
         stream = self._stream(orders, seeds, batches)
-        alpha, classes = self.schedule["mixup"], len(self.problem.task.classes)
+        alpha, classes = self.schedule.mixup, len(self.problem.task.classes)
         # All rows are on the device before the first step, so that no step waits for its own.
         on_device = orders.to(train.labels.device).split(self.batch_size, dim=1)
         for number in range(batches):
@@ -159,7 +159,7 @@ class Training:
         count = len(self.problem.task.train)
         orders = torch.stack([torch.randperm(count, generator=g) for g in self.generators])
         seeds = torch.zeros_like(orders)
-        if self._augmented is not None or self.schedule["mixup"]:
+        if self._augmented is not None or self.schedule.mixup:
             each = [torch.randint(LARGEST_DRAW, (count,), generator=g) for g in self.generators]
             seeds = torch.stack(each)
         same = all((drawn == drawn[:1]).all() for drawn in (orders, seeds))
@@ -172,14 +172,14 @@ class Training:
         train, settings = self.problem.task.train, self.schedule
         augmentation = Augmentation(
             self.problem.backbone.preprocessing.size,
-            settings["crop"],
-            settings["flip"],
-            settings["randaugment"],
+            settings.crop,
+            settings.flip,
+            settings.randaugment,
             getattr(self.problem.backbone.preprocessing, "interpolation", "bicubic"),
         )
         if not augmentation:
             return None
-        if settings["crop"] < 1 and train.whole is not None:
+        if settings.crop < 1 and train.whole is not None:
             return Augmented(train.whole.here(), augmentation)
         pixels = train.pixels
         return Augmented(pixels.cpu() if isinstance(pixels, Tensor) else pixels, augmentation)
@@ -250,11 +250,7 @@ def measure_reference(problem: Problem, space: Space) -> Metrics:
 
     A model that reads no text cannot name the task's classes: then only the probes are measured.
     """
-    untouched = {
-        "method": {"name": "zero_shot"},
-        "training": {**space["training"], "objective": "cross_entropy", "head": None},
-    }
-    training = Training(problem, [untouched])
+    training = Training(problem, [untouched(space, objective="cross_entropy", head=None)])
     metrics = {**training.validate()[0], **training.test()[0]}
     if problem.prompts is None:
         metrics = {name: value for name, value in metrics.items() if "probe" in name or "retained" in name}

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -72,7 +73,8 @@ def load_adapter(folder: Path, backbone: Backbone) -> Given:
     if issubclass(kind, BlockMethod):
         adapted = _with_updates(backbone, card["blocks"], tensors)
     else:
-        adapted = _with_weights(kind(backbone, [card["method"]], [Generator()]).backbone, tensors)
+        settings: Any = SimpleNamespace(**card["method"])
+        adapted = _with_weights(kind(backbone, [settings], [Generator()]).backbone, tensors)
     return Given(adapted.freeze(), Head.from_tensors(head), tuple(card["classes"]))
 
 

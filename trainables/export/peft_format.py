@@ -51,7 +51,7 @@ def write_peft(trained: Trained, folder: Path) -> None:
     """
     if not isinstance(trained.method, Lora | SelectiveLora):
         raise ProblemError(
-            f"format: {trained.training.spaces[0]['method']['name']} has no low-rank updates, which peft "
+            f"format: {trained.training.spaces[0].method.name} has no low-rank updates, which peft "
             "needs; use merged or adapter"
         )
     base = trained.training.problem.backbone
@@ -125,7 +125,8 @@ def _stacked(blocks: Sequence[LowRankBlock]) -> Factors:
 
 def _config(peft: Any, trained: Trained, updates: Mapping[str, Factors], whole: Sequence[str]) -> Any:
     """Full names alone: a name that ends like another one is excluded where peft would adapt it too."""
-    usual = trained.training.spaces[0]["method"]["rank"]
+    assert isinstance(trained.method, Lora | SelectiveLora)
+    usual = trained.method.members[0].rank
     # In peft's patterns a leading ^ makes a name the full one.
     unusual = {f"^{re.escape(path)}": len(a) for path, (a, _) in updates.items() if len(a) != usual}
     there = [plain_path(path) for path, _ in trained.training.problem.backbone.named_modules()]

@@ -5,7 +5,7 @@ from trainables.methods.full import Full
 from trainables.methods.largest_norm import LargestNorm
 from trainables.methods.lora import Lora
 from trainables.methods.lp_ft import LpFt
-from trainables.methods.method import Method, Settings, candidate_blocks, check_settings
+from trainables.methods.method import Method, candidate_blocks, check_settings
 from trainables.methods.oplora import Oplora
 from trainables.methods.random_blocks import RandomBlocks
 from trainables.methods.selective_lora import SelectiveLora
@@ -40,7 +40,6 @@ __all__ = [
     "Oplora",
     "RandomBlocks",
     "SelectiveLora",
-    "Settings",
     "Taps",
     "TopK",
     "ZeroShot",

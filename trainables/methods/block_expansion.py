@@ -7,7 +7,8 @@ import torch
 from torch import Generator, nn
 
 from trainables.backbones import Backbone
-from trainables.methods.method import Method, Settings
+from trainables.methods.method import Method
+from trainables.sections import LayersSettings
 
 
 class BlockExpansion(Method):
@@ -17,14 +18,14 @@ class BlockExpansion(Method):
     the identity. Source: Bafghi et al., arXiv 2404.17245, section 3; the public code rezaakb/peft-vit.
     """
 
-    def adapt(
-        self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
-    ) -> Backbone:
+    members: Sequence[LayersSettings]
+
+    def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """A fork of the backbone with the new layers in it."""
         fork = backbone.fork()
         path = fork.layers["image"]
         frozen = list(fork.get_submodule(path).children())
-        after = expanded_after(len(frozen), members[0]["layers"])
+        after = expanded_after(len(frozen), self.members[0].layers)
         zeroed = [self._within_layer(fork, kind) for kind in ("proj", "fc2")]
         # The model's own last layer is run in any case: what it gives is no features yet.
         self._frozen = min(after[0] + 1, len(frozen) - 1)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from trainables.methods.method import Settings
+from trainables.sections import LowRankSettings
 
 Gate = Callable[[], Tensor]
 """Gives I(s), (K,), at every call: 1 for the members in which the block is active, else 0."""
@@ -204,15 +204,15 @@ class LowRankBlock(Block):
         linear: nn.Module,
         outputs: slice,
         gate: Gate,
-        members: Sequence[Settings],
+        members: Sequence[LowRankSettings],
         generators: Sequence[Generator],
     ) -> None:
         super().__init__(linear, outputs, gate, len(members))
-        self.ranks = [settings["rank"] for settings in members]
+        self.ranks = [settings.rank for settings in members]
         scale = torch.zeros(self.size, max(self.ranks))
         for k, settings in enumerate(members):
-            rank = settings["rank"]
-            scale[k, :rank] = float(settings["alpha"] or rank) / rank
+            rank = settings.rank
+            scale[k, :rank] = float(settings.alpha or rank) / rank
         device = self.weight.device
         self.register_buffer("scale", scale.to(device))
         self.down = nn.Parameter(torch.empty(self.size, max(self.ranks), self.in_features, device=device))

@@ -14,7 +14,8 @@ from trainables.engine.gates import Gates
 from trainables.engine.optimizer import PackedSGD
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import Block, Gate
-from trainables.methods.method import Levels, Settings
+from trainables.methods.method import Levels
+from trainables.sections import GatedSettings
 
 
 class GatedMethod(BlockMethod):
@@ -33,27 +34,27 @@ class GatedMethod(BlockMethod):
     A block that is closed for good costs nothing.
     """
 
-    def adapt(
-        self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
-    ) -> Backbone:
+    members: Sequence[GatedSettings]
+
+    def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone with a gated block in the place of every candidate."""
         self.gates = Gates(
             len(self.blocks),
-            initial=[settings["initial_score"] for settings in members],
-            threshold=[settings["threshold"] for settings in members],
-            price=[0.0 if _counts(settings) else settings["lambda"] for settings in members],
-            penalty=members[0]["penalty"],
+            initial=[settings.initial_score for settings in self.members],
+            threshold=[settings.threshold for settings in self.members],
+            price=[0.0 if _counts(settings) else settings.lambda_ for settings in self.members],
+            penalty=self.members[0].penalty,
         )
-        for k, settings in enumerate(members):
-            if settings["mask"] is not None:
-                self.gates.fix(k, torch.tensor([name in settings["mask"] for name in self.blocks]))
+        for k, settings in enumerate(self.members):
+            if settings.mask is not None:
+                self.gates.fix(k, torch.tensor([name in settings.mask for name in self.blocks]))
         self._columns: tuple[Tensor, ...] = ()
         device = next(backbone.parameters()).device
         self.gates.to(device)
         self._paid = torch.zeros(self.size, device=device)
         self._closed_at = torch.zeros(self.size, len(self.blocks), device=device)
-        self._score_lr = [settings["score_lr"] for settings in members]
-        self._free_epochs = torch.tensor([settings["free_epochs"] for settings in members], device=device)
+        self._score_lr = [settings.score_lr for settings in self.members]
+        self._free_epochs = torch.tensor([settings.free_epochs for settings in self.members], device=device)
         self._counts: dict[int, Fall | Path] = {}
         self._pressures: list[Pressure] = []
         self._step = 0
@@ -93,21 +94,21 @@ class GatedMethod(BlockMethod):
 
     def levels(self, steps: int) -> Levels:
         """Of a path: the step at which each count ends, and the counts."""
-        path = self.members[0]["path"]
+        path = self.members[0].path
         if not path:
             return super().levels(steps)
-        counts = tuple(path["counts"])
-        return Levels(level_ends(steps, len(counts), path["dense"]), counts)
+        counts = tuple(path.counts or ())
+        return Levels(level_ends(steps, len(counts), path.dense), counts)
 
     def schedule(self, shares: Sequence[float], epochs: int) -> None:
         """Hears which share of its learning rate each step takes, over so many epochs."""
         steps = len(shares)
         for k, settings in enumerate(self.members):
-            if settings["path"]:
+            if settings.path:
                 self._counts[k] = Path(*reversed(self.levels(steps)))
-            elif settings["active_blocks"]:
-                ramp = max(1, round(settings["ramp"] * steps))
-                self._counts[k] = Fall(len(self.blocks), settings["active_blocks"], ramp)
+            elif settings.active_blocks:
+                ramp = max(1, round(settings.ramp * steps))
+                self._counts[k] = Fall(len(self.blocks), settings.active_blocks, ramp)
         # On the device before the first step, so that none waits for its own.
         none = [-1] * (steps + 1)
         counts = [
@@ -119,9 +120,9 @@ class GatedMethod(BlockMethod):
 
     def _pressure(self, member: int, shares: Sequence[float], epoch: int) -> Pressure:
         settings, counts = self.members[member], self._counts.get(member)
-        free = 0 if counts else settings["free_epochs"] * epoch
+        free = 0 if counts else settings.free_epochs * epoch
         last = counts.steps if isinstance(counts, Fall) else len(shares)
-        return Pressure(settings["score_lr"], self.gates.pull, shares, free, last)
+        return Pressure(settings.score_lr, self.gates.pull, shares, free, last)
 
     def advance(self, step: int) -> None:
         """Hears how many steps are done: lowers the scores of members whose blocks are counted."""
@@ -156,7 +157,7 @@ class GatedMethod(BlockMethod):
 
     def course(self, epoch: int) -> Hashable:
         """Which blocks are closed for good, and whose scores have a price."""
-        return super().course(epoch), tuple(settings["free_epochs"] <= epoch for settings in self.members)
+        return super().course(epoch), tuple(settings.free_epochs <= epoch for settings in self.members)
 
     def penalty(self, epoch: int) -> Tensor:
         """(K,): the price of the scores, once it is asked."""
@@ -178,7 +179,7 @@ class GatedMethod(BlockMethod):
         On a path, also which blocks are closed for good.
         """
         decided = {"paid": self._paid, "closed_at": self._closed_at}
-        return decided | ({"frozen": self.gates.frozen} if self.members[0]["path"] else {})
+        return decided | ({"frozen": self.gates.frozen} if self.members[0].path else {})
 
     def closing_order(self) -> list[tuple[str, ...]]:
         """For each member, the blocks that a count has closed, the first closed first."""
@@ -205,11 +206,11 @@ class GatedMethod(BlockMethod):
         if counts:
             price = {"lambda": float(self._paid[member]) / now} if now else {}
             return {"expected_active_blocks": counts.count, **price}
-        if settings["mask"] is not None or not now:
+        if settings.mask is not None or not now:
             return {"expected_active_blocks": int(self.open()[member].sum())}
         return {"expected_active_blocks": expected_active(self.gates.scores[member], settings, now, end)}
 
 
-def _counts(settings: Settings) -> bool:
+def _counts(settings: GatedSettings) -> bool:
     """Whether a count decides which blocks are open, and no price."""
-    return bool(settings["active_blocks"] or settings["path"])
+    return bool(settings.active_blocks or settings.path)

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from trainables.methods.blocks import LowRankBlock
 from trainables.methods.lora import Lora
+from trainables.sections import CountedSettings
 
 
 class LargestNorm(Lora):
@@ -16,6 +17,8 @@ class LargestNorm(Lora):
     pre-trained model, so the blocks are trained as long as those of the other controls.
     """
 
+    members: Sequence[CountedSettings]
+
     phases = 2
 
     @torch.no_grad()
@@ -24,7 +27,7 @@ class LargestNorm(Lora):
         norms = torch.stack([block.matrices().flatten(1).norm(dim=1) for block in self.placed], dim=1)
         self.chosen.zero_()
         for row, size, settings in zip(self.chosen, norms, self.members, strict=True):
-            row[size.topk(min(settings["active_blocks"], len(size))).indices] = 1.0
+            row[size.topk(min(settings.active_blocks, len(size))).indices] = 1.0
         self.keep(self.chosen)
         for block in self.placed:
             assert isinstance(block, LowRankBlock)

@@ -9,7 +9,7 @@ from torch import Generator, Tensor
 from trainables.backbones import Backbone
 from trainables.methods.block_method import BlockMethod
 from trainables.methods.blocks import LowRankBlock
-from trainables.methods.method import Settings
+from trainables.sections import LoraSettings
 
 
 class Lora(BlockMethod):
@@ -21,19 +21,18 @@ class Lora(BlockMethod):
         chosen: (K, N), 1 where a block is active: here, everywhere.
     """
 
+    members: Sequence[LoraSettings]
     chosen: Tensor
     block: ClassVar[type[LowRankBlock]] = LowRankBlock
 
-    def adapt(
-        self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
-    ) -> Backbone:
+    def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone with a low-rank block in the place of every candidate."""
         chosen = self.choose(generators).to(next(backbone.parameters()).device)
         self.register_buffer("chosen", chosen, persistent=False)
         fork = self.insert(
             backbone,
             lambda linear, outputs, place: self.block(
-                linear, outputs, lambda: self.chosen[:, place], members, generators
+                linear, outputs, lambda: self.chosen[:, place], self.members, generators
             ),
         )
         self.keep(chosen)

@@ -1,17 +1,16 @@
 """What every way of adapting a backbone offers."""
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import KINDS, Backbone
 from trainables.engine.optimizer import PackedSGD
 from trainables.errors import ProblemError
-
-Settings = Mapping[str, Any]
+from trainables.sections import MethodSettings
 
 
 class Levels(NamedTuple):
@@ -34,7 +33,7 @@ class Method(nn.Module):
 
     Args:
         backbone: the pre-trained model; it is not changed.
-        members: the method's settings of each member, under the names of a space file.
+        members: the method's settings of each member.
         generators: a source of random numbers for each member.
 
     Attributes:
@@ -51,20 +50,20 @@ class Method(nn.Module):
     fits_head: ClassVar[bool] = False
     phases: ClassVar[int] = 1
 
-    def __init__(self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]):
+    def __init__(
+        self, backbone: Backbone, members: Sequence[MethodSettings], generators: Sequence[Generator]
+    ):
         super().__init__()
         if len(members) > 1 and not self.packable:
             raise ValueError(f"{type(self).__name__} trains one member at a time, got {len(members)}")
         self.size = len(members)
-        self.members = members
-        self.adapts_text = "text" in members[0].get("towers", ())
+        self.members: Sequence[MethodSettings] = members
+        self.adapts_text = "text" in getattr(members[0], "towers", ())
         self.blocks = candidate_blocks(backbone, members[0])
-        self.backbone = self.adapt(backbone, members, generators)
+        self.backbone = self.adapt(backbone, generators)
 
     @abstractmethod
-    def adapt(
-        self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
-    ) -> Backbone:
+    def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone with this method's trained parts in it."""
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -166,31 +165,31 @@ class Method(nn.Module):
         return self.backbone
 
 
-def candidate_blocks(backbone: Backbone, settings: Settings) -> tuple[str, ...]:
+def candidate_blocks(backbone: Backbone, settings: MethodSettings) -> tuple[str, ...]:
     """Names of the blocks that settings speak of: by default, every linear layer of the image tower."""
-    return backbone.block_names(settings.get("blocks", KINDS), settings.get("towers", ("image",)))
+    return backbone.block_names(getattr(settings, "blocks", KINDS), getattr(settings, "towers", ("image",)))
 
 
-def check_settings(backbone: Backbone, settings: Settings) -> None:
+def check_settings(backbone: Backbone, settings: MethodSettings) -> None:
     """Whether a method's settings can be met by the model.
 
     Raises:
         ProblemError: they ask for a tower, for layers or for blocks that the model has not.
     """
-    for tower in settings.get("towers", ()):
+    for tower in getattr(settings, "towers", ()):
         if tower not in backbone.layers:
             raise ProblemError(f"towers: the model has no {tower} tower that can be adapted")
     blocks = candidate_blocks(backbone, settings)
-    asked = settings.get("blocks", ())
+    asked = getattr(settings, "blocks", ())
     if lacking := [kind for kind in asked if not backbone.block_names((kind,), ("image", "text"))]:
         raise ProblemError(
             f"blocks: the model has no {', '.join(lacking)} that can be adapted; its kinds are "
             + ", ".join(_kinds(backbone))
         )
     for key, there in (("layers", backbone.depth("image")), ("active_blocks", len(blocks))):
-        if (settings.get(key) or 0) > there:
-            raise ProblemError(f"{key}: {settings[key]} are asked for, the model has {there}")
-    for name in settings.get("mask") or ():
+        if (wanted := getattr(settings, key, None) or 0) > there:
+            raise ProblemError(f"{key}: {wanted} are asked for, the model has {there}")
+    for name in getattr(settings, "mask", None) or ():
         if name not in blocks:
             raise ProblemError(f"mask: {name!r} is no block of the model; `validate` lists them")
 

@@ -9,7 +9,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from trainables.methods.blocks import Gate, LowRankBlock
 from trainables.methods.lora import Lora
-from trainables.methods.method import Settings
+from trainables.sections import Oplora as Settings
 
 
 class Leading(NamedTuple):
@@ -42,8 +42,8 @@ class OutsideBlock(LowRankBlock):
     ) -> None:
         super().__init__(linear, outputs, gate, members, generators)
         weight = self.weight
-        each = [leading(weight, outputs, settings["energy"]) for settings in members]
-        self.leading = each[:1] if len({settings["energy"] for settings in members}) == 1 else each
+        each = [leading(weight, outputs, settings.energy) for settings in members]
+        self.leading = each[:1] if len({settings.energy for settings in members}) == 1 else each
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """A (I - V_k V_k^T) and (I - U_k U_k^T) B."""

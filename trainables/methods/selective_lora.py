@@ -6,10 +6,13 @@ from torch import Generator, nn
 
 from trainables.methods.blocks import Gate, LowRankBlock
 from trainables.methods.gated import GatedMethod
+from trainables.sections import SelectiveLora as Settings
 
 
 class SelectiveLora(GatedMethod):
     """Low-rank blocks with learnable gates (arXiv 2501.15377)."""
+
+    members: Sequence[Settings]
 
     def block(
         self, linear: nn.Module, outputs: slice, gate: Gate, generators: Sequence[Generator]

@@ -1,11 +1,14 @@
 """Methods that leave the backbone as it was pre-trained."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from torch import Generator
 
 from trainables.backbones import Backbone
-from trainables.methods.method import Method, Settings
+from trainables.methods.method import Method
+from trainables.sections import Space
 
 
 class Linear(Method):
@@ -13,9 +16,7 @@ class Linear(Method):
 
     packable = True
 
-    def adapt(
-        self, backbone: Backbone, members: Sequence[Settings], generators: Sequence[Generator]
-    ) -> Backbone:
+    def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone itself."""
         return backbone
 
@@ -32,3 +33,15 @@ class ZeroShot(Linear):
     """Trains nothing: the pre-trained model with its own head from class prompts."""
 
     trains_head = False
+
+
+def untouched(space: Space, towers: Sequence[str] = ("image",), **training: Any) -> Space:
+    """The space in which nothing is trained.
+
+    Args:
+        towers: whose outputs are computed anew.
+        training: its settings that are others.
+    """
+    method = SimpleNamespace(name="zero_shot", towers=towers)
+    changed = space.training.model_copy(update=training)
+    return space.model_copy(update={"method": method, "training": changed})

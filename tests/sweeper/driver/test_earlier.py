@@ -46,7 +46,7 @@ def place(of: Space, results: str | None = None) -> str:
 
 
 def train(of: Space, problem: Problem, epochs: int) -> None:
-    training = Training(problem, [of.for_baseline("lora").dump()])
+    training = Training(problem, [of.for_baseline("lora")])
     history = [training.run_epoch()[0] for _ in range(epochs)]
     checkpoint.write(checkpoint.capture(training, 0, history), place(of))
 

@@ -46,7 +46,7 @@ def problem(numbers: str) -> Problem:
 def test_a_fresh_head_needs_no_names(numbers: str, problem: Problem) -> None:
     space = space_of(numbers, baselines=["linear"])
     assert not makes_prompts(space)
-    measured = measure_reference(problem, space.dump())
+    measured = measure_reference(problem, space)
     assert problem.prompts is None and not [name for name in measured if "id_accuracy" in name]
     assert 0 < measured["probe/glyphs"] <= 100
 

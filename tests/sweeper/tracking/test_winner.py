@@ -28,7 +28,6 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    resolved = SPACE.dump()
     problem = open_problem(SPACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -40,7 +39,7 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": (), "reason": None})
     adapter = tmp_path / "adapter"
     adapter.mkdir()
-    FORMATS["adapter"](Trained(Training(problem, [resolved]), SPACE.model, {}), adapter)
+    FORMATS["adapter"](Trained(Training(problem, [SPACE]), SPACE.model, {}), adapter)
     trial = study.record().trials[0]
 
     with pytest.raises(UserError, match=r"--register best: MLflow at .* resume clip_lambda` writes it"):
@@ -62,4 +61,4 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     assert tuple(probabilities.columns) == problem.task.classes
     right = np.mean(probabilities.to_numpy().argmax(axis=1) == images.labels.numpy())
     given = load_given(adapter, problem.backbone, SPACE.model)
-    assert 100 * right == pytest.approx(evaluate(problem, given, resolved["training"])["id_accuracy"])
+    assert 100 * right == pytest.approx(evaluate(problem, given, SPACE)["id_accuracy"])

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from search_spaces import Space
 from trainables.backbones import Backbone, ClipBackbone, open_backbone
 from trainables.errors import MissingError, ProblemError
 from trainables.methods import METHODS, Method
 from trainables.methods.block_method import BlockMethod
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 OWN = {"image_size": 16, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16}
 TRUNK = {"timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "linear", "image_size": 160}
@@ -77,7 +78,7 @@ def normalised(backbone: ClipBackbone, pixels: Tensor) -> Tensor:
 
 
 def adapted(backbone: ClipBackbone, make_space: MakeSpace, name: str = "lora") -> Method:
-    settings = make_space(name, {"towers": ("image", "text")})["method"]
+    settings = make_space(name, {"towers": ("image", "text")}).method
     method = METHODS[name](backbone, [settings], [torch.Generator().manual_seed(0)])
     with torch.no_grad():
         for parameter in method.updates().values():
@@ -143,7 +144,7 @@ def test_every_method_takes_every_kind(
     model: tuple[str, nn.Module], make_space: MakeSpace, name: str
 ) -> None:
     backbone = wrapped(*model)
-    settings = make_space(name, {"layers": 1} if name in ("top_k", "block_expansion") else {})["method"]
+    settings = make_space(name, {"layers": 1} if name in ("top_k", "block_expansion") else {}).method
     method = METHODS[name](backbone, [settings], [torch.Generator()])
     pixels = pixels_for(backbone)
     assert torch.equal(method(pixels), backbone(pixels))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import timm
@@ -11,13 +10,14 @@ from timm.models.beit import Beit
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
+from search_spaces import Space
 from trainables.backbones import TimmBackbone, open_timm_backbone
 from trainables.backbones.checkpoints import WeightsFile
 from trainables.data import TimmPreprocessing
 from trainables.errors import ProblemError
 from trainables.methods import METHODS
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 NAME = "vit_tiny_patch16_224"
 TAGGED = f"{NAME}.augreg_in21k_ft_in1k"
@@ -151,7 +151,7 @@ def test_a_layer_that_timm_calls_past_its_module_is_a_block_too(
 ) -> None:
     names = tuple(f"image.{n}.{kind}" for n in (0, 1) for kind in ("qkv", "proj", "fc1", "fc2"))
     assert beit.block_names(("qkv", "proj", "fc1", "fc2"), ("image",)) == names
-    method = METHODS["lora"](beit, [make_space("lora")["method"]], [torch.Generator()])
+    method = METHODS["lora"](beit, [make_space("lora").method], [torch.Generator()])
     with torch.no_grad():
         for parameter in method.updates().values():
             parameter.normal_(generator=torch.Generator().manual_seed(1))

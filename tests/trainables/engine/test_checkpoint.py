@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from pyarrow.fs import FileSelector, FileSystem
 from safetensors.torch import save
 
+from search_spaces import Space
 from trainables import Problem, ProblemError, Training
 from trainables.engine import checkpoint
 from trainables.engine.measures import Metrics
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 def run(training: Training, history: list[Metrics]) -> None:

@@ -1,7 +1,6 @@
 """What a GPU makes of the engine. Run where there is one, by ``pytest -m cuda``."""
 
 import gc
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces.training import Resources
+from search_spaces import Resources, Space
 from trainables import Problem
 from trainables.backbones import KINDS
 from trainables.data import ImageSet
@@ -27,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
 ]
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "price": ("selective_lora", {"lambda": 0.5, "score_lr": 0.2}),
     "free epoch": ("selective_lora", {"lambda": 0.5, "score_lr": 0.2, "free_epochs": 1}),
@@ -60,7 +59,7 @@ def weights(made: Training) -> dict[str, Tensor]:
     return {name: p.detach().cpu() for name, p in made.learner.trained().items()}
 
 
-def of(make_space: MakeSpace, method: str, **own: Any) -> dict[str, Any]:
+def of(make_space: MakeSpace, method: str, **own: Any) -> Space:
     name, settings = METHODS[method]
     return make_space(name, settings, epochs=4, lr=1e-2, **own)
 
@@ -214,8 +213,8 @@ def little_memory() -> Iterator[None]:
 
 
 def members(make_space: MakeSpace, folder: Path, count: int, rank: int) -> dict[str, Any]:
-    resources = {"resources": Resources(gpus_per_trial=1.0, cache_gib=0.0).dump()}
-    space = json.dumps(make_space("lora", {"rank": rank}, epochs=1) | resources)
+    resources = Resources(gpus_per_trial=1.0, cache_gib=0.0)
+    space = make_space("lora", {"rank": rank}, epochs=1).model_copy(update={"resources": resources})
     return {
         "members": [{"key": str(k), "space": space, "folder": str(folder / f"{k}")} for k in range(count)]
     }

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Generator, nn
 
+from search_spaces import Lora
 from trainables.engine.counts import falling_count
 from trainables.engine.gates import Gates, indicator
 from trainables.methods.blocks import LowRankBlock
@@ -45,7 +46,7 @@ def test_the_penalty_pulls_every_score_to_zero_with_the_same_force(penalty: str,
 def test_a_closed_block_learns_nothing_but_can_reopen() -> None:
     gates = Gates(1, initial=[0.15, 0.05], threshold=[0.1, 0.1], price=[1.0, 1.0], penalty="mean")
     generators = [Generator().manual_seed(seed) for seed in (0, 1)]
-    members = [{"rank": 2, "alpha": None}] * 2
+    members = [Lora(name="lora", rank=2)] * 2
     block = LowRankBlock(nn.Linear(5, 4), slice(None), lambda: gates()[:, 0], members, generators)
     nn.init.normal_(block.up, generator=generators[0])
     block(torch.randn(6, 5, generator=generators[0])).square().sum().backward()

@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.engine.batch import Batch
 from trainables.engine.learner import Learner
 from trainables.methods import METHODS
 from trainables.methods.blocks import Block, LowRankBlock, Members
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 WEIGHTS = (0.0, 0.5, 4.0)
 STARTS_AS_PRE_TRAINED = ("selective_lora", "lora", "taps", "random_blocks", "linear")

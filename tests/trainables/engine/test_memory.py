@@ -1,6 +1,5 @@
 """Memory that is freed: kept for the next step, and given to the system when asked."""
 
-import json
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,6 @@ from typing import Any
 from freed_memory import TENSOR, apart, only_glibc, pages, use_memory
 from made_up_probe import MadeUpProbe
 
-from search_spaces.training import Resources
 from trainables import Problem
 from trainables.engine.encoder import Encoder
 from trainables.engine.measures import Split
@@ -73,8 +71,8 @@ def pages_of_a_trial(problem: Problem, member: dict[str, Any]) -> list[int]:
 def test_a_trial_keeps_memory_from_epoch_to_epoch_and_gives_it_back_when_it_fails(
     problem: Problem, make_space: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    space = make_space("lora", epochs=3) | {"resources": Resources().dump()}
-    member = {"key": "a", "space": json.dumps(space), "folder": str(tmp_path / "a")}
+    space = make_space("lora", epochs=3)
+    member = {"key": "a", "space": space, "folder": str(tmp_path / "a")}
     first, second, third, failed = apart(pages_of_a_trial, problem, member)
     assert second - first > 0.9 * TENSOR and third - first > 0.9 * TENSOR
     assert failed - first < 0.1 * TENSOR

@@ -12,15 +12,16 @@ from open_clip import CLIP, ClipLoss, build_zero_shot_classifier
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Generator, Tensor
 
-from search_spaces import load_space
+from search_spaces import Space, load_space
 from trainables import Problem, Training, open_problem
 from trainables.engine.batch import Batch
 from trainables.engine.learner import Learner
 from trainables.engine.objectives import Flyp, FreshHead, PromptHead, make_objective
 from trainables.export.library import library_model
 from trainables.methods.block_method import BlockMethod
+from trainables.methods.untouched import untouched
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 BOTH = {"towers": ("image", "text")}
 MEMBERS = 3
@@ -140,7 +141,7 @@ def test_an_untouched_head_answers_as_open_clip_does_zero_shot() -> None:
     """The shipped CLIP, on all handwritten digits, to the picture."""
     space = load_space(Path(__file__).parents[3] / "spaces" / "clip_lambda.yaml")
     problem = open_problem(space)
-    training = Training(problem, [{**space.dump(), "method": {"name": "zero_shot"}}])
+    training = Training(problem, [untouched(space)])
     clip, tokenizer = library_model(problem.backbone), problem.backbone.tokenizer
     templates = [template.format for template in problem.task.templates]
     classifier = build_zero_shot_classifier(clip, tokenizer, problem.task.classes, templates)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.engine import checkpoint
 from trainables.engine.points import Point
 from trainables.engine.prefix import Prefix
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 COUNTS = [8, 4, 2, 1]
 
 

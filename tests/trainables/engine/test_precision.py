@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones.forward_pass import Entry, run
 from trainables.engine import checkpoint
@@ -16,7 +17,7 @@ from trainables.engine.optimizer import PackedAdamW
 from trainables.engine.prefix import Prefix
 from trainables.methods import METHODS
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 NARROW = ("bfloat16", "float16")
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones.forward_pass import Entry, run, run_layers
 from trainables.engine.batch import Batch
 from trainables.engine.prefix import Prefix
 from trainables.methods.block_method import BlockMethod
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 @pytest.fixture(params=["problem", "timm_problem"], ids=["open_clip", "timm"])

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Points, Space
 from trainables import Problem, Training
 from trainables.engine import checkpoint
 from trainables.engine.scaling import Scaling, Update
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 DEPTH = 2  # layers of the small models
 SHARE = 0.25
 
@@ -54,7 +55,8 @@ def test_every_weight_has_the_share_of_its_layer(
 
 def asked(make_space: MakeSpace, most: int, **method: Any) -> dict[str, Any]:
     points = {"scale": [0.5], "lines": [0.2], "most_blocks": most}
-    return {**make_space("selective_lora", {"rank": 2, **method}, lr=1e-2, epochs=3), "points": points}
+    space = make_space("selective_lora", {"rank": 2, **method}, lr=1e-2, epochs=3)
+    return space.model_copy(update={"points": Points.model_construct(**points)})
 
 
 def test_a_trial_leaves_scaled_models_at_its_end_if_it_is_inside(

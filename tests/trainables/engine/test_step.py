@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import Generator, Tensor, nn
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.engine.batch import Batch
 from trainables.engine.clipping import ClipNorm
 from trainables.engine.prefix import Prefix
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 SHAPES = ((3, 5), (3, 4, 2), (3, 2, 2, 2))
 LARGEST = [0.5, None, 100.0]
@@ -111,7 +112,7 @@ def test_no_more_pictures_than_a_part_pass_the_model_together(
 
 def kept_bytes(problem: Problem, space: dict[str, Any]) -> tuple[int, list[Tensor]]:
     """What a loss keeps for its backward pass, and the gradients."""
-    made = Training(problem, [space] * 2 if space["method"]["name"] != "full" else [space])
+    made = Training(problem, [space] * 2 if space.method.name != "full" else [space])
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """A trial's numbers depend on no process that reads pictures, no file that keeps them, and no pack."""
 
 import gc
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from search_spaces import Source
+from search_spaces import Source, Space
 from search_spaces.training import Resources
 from trainables import Problem, Training, measure_reference
 from trainables.data import Task, load_task, reading
@@ -22,7 +21,7 @@ from trainables.engine.prefix import Prefix
 from trainables.fine_tune import FineTune
 from trainables.probes import KnnProbe
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 CHANGES: dict[str, Any] = {"crop": 0.4, "flip": True, "randaugment": 9, "mixup": 0.3}
 
 
@@ -124,10 +123,10 @@ def test_a_picture_that_vanishes_is_one_line_on_the_trial(
     monkeypatch.setenv("SWEEPER_CACHE_GIB", "0")
     shutil.copytree(pets, tmp_path / "pets")
     space = make_space("lora", head="fresh", epochs=3, crop=0.5)
-    space["resources"] = Resources(workers=workers).dump()
+    space = space.model_copy(update={"resources": Resources(workers=workers)})
     there = opened(problem, tmp_path / "pets", 0)
     trial = FineTune.__new__(FineTune)
-    member = {"key": "a", "space": json.dumps(space), "folder": str(tmp_path / "trial")}
+    member = {"key": "a", "space": space, "folder": str(tmp_path / "trial")}
     trial.setup({"members": [member]}, there, measure_reference(there, space))
     assert trial.step()["members"][0]["state"] == "running"
     shutil.rmtree(tmp_path / "pets" / "eel")

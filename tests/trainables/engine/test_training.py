@@ -9,6 +9,7 @@ from sklearn.metrics import recall_score
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from search_spaces import Space
 from trainables import Problem, Training, measure_reference
 from trainables.data import ImageSet
 from trainables.engine.measures import Metrics
@@ -18,7 +19,7 @@ from trainables.methods import METHODS
 from trainables.methods.block_method import BlockMethod
 from trainables.probes import ZeroShotProbe
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 BLOCKS = 8
 TIMED = {"seconds"}
@@ -61,12 +62,12 @@ PACKABLE = [name for name, method in METHODS.items() if method.packable and name
 BOTH = {"towers": ("image", "text")}
 
 
-def assert_packed_equals_solo(problem: Problem, spaces: list[dict[str, Any]]) -> None:
+def assert_packed_equals_solo(problem: Problem, spaces: list[Space], tolerance: float = 1e-4) -> None:
     packed, packed_metrics = trained_through(problem, spaces)
     for k, space in enumerate(spaces):
         alone, (metrics,) = trained_through(problem, [space])
         for mine, theirs in zip(metrics, packed_metrics[k], strict=True):
-            assert theirs == pytest.approx(mine, rel=1e-4, abs=1e-4)
+            assert theirs == pytest.approx(mine, rel=tolerance, abs=tolerance)
         for name, tensor in alone.items():
             shared = packed[name][(slice(k, k + 1), *(slice(0, size) for size in tensor.shape[1:]))]
             # AdamW's steps have one size: where a gradient is all rounding, so is the step's sign.
@@ -77,7 +78,7 @@ def assert_packed_equals_solo(problem: Problem, spaces: list[dict[str, Any]]) ->
 def spaces_of(make_space: MakeSpace, name: str, **training: Any) -> list[dict[str, Any]]:
     """Three members that differ in seed, rate, decay and whatever else a pack may vary."""
     settings: list[dict[str, Any]] = [{}, {}, {}]
-    if "rank" in make_space(name)["method"]:
+    if "rank" in make_space(name).method:
         settings = [{"rank": 2}, {"rank": 1, "alpha": 3.0}, {"rank": 4}]
     if name in ("random_blocks", "largest_norm"):
         settings = [{**own, "active_blocks": count} for count, own in enumerate(settings, start=2)]
@@ -94,9 +95,10 @@ def test_every_method_that_packs_trains_as_its_members_alone(
     request: pytest.FixtureRequest, make_space: MakeSpace, name: str, which: str
 ) -> None:
     problem: Problem = request.getfixturevalue(which)
-    spaces = spaces_of(make_space, name)
-    for space, weight in zip(spaces, (0.0, 0.5, 2.0), strict=True):
-        space["training"]["retention"] = weight
+    spaces = [
+        space.model_copy(update={"training": space.training.model_copy(update={"retention": weight})})
+        for space, weight in zip(spaces_of(make_space, name), (0.0, 0.5, 2.0), strict=True)
+    ]
     assert_packed_equals_solo(problem, spaces)
 
 
@@ -119,8 +121,9 @@ def test_a_pack_trains_as_its_members_alone_in_every_setting(
 ) -> None:
     spaces = spaces_of(make_space, "lora", **training)
     if training.get("objective") == "flyp":
-        spaces = [{**space, "method": {**space["method"], **BOTH}} for space in spaces]
-    assert_packed_equals_solo(problem, spaces)
+        spaces = [s.model_copy(update={"method": s.method.model_copy(update=BOTH)}) for s in spaces]
+    # A product of other shapes is rounded otherwise: to 2**-11 in float16.
+    assert_packed_equals_solo(problem, spaces, 1e-3 if "precision" in training else 1e-4)
 
 
 @pytest.mark.parametrize("name", ["selective_lora", "full", "linear"])
@@ -156,9 +159,9 @@ def test_the_first_peak_is_reached_in_the_shortest_of_runs(steps: int, warmup: f
     assert max(shares) == 1 and min(shares) >= 0
 
 
-def still(space: dict[str, Any]) -> dict[str, Any]:
+def still(space: Space) -> Space:
     """With B at zero for ever, and so no gradient of the task on any score."""
-    return {**space, "training": {**space["training"], "lr": 0.0}}
+    return space.model_copy(update={"training": space.training.model_copy(update={"lr": 0.0})})
 
 
 @pytest.mark.parametrize("penalty, blocks", [("mean", BLOCKS), ("sum", 1)])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.engine import checkpoint
 from trainables.engine.learner import Learner
@@ -13,7 +14,7 @@ from trainables.engine.measures import Metrics
 from trainables.engine.wise_ft import SHARES, wise_ft_curves
 from trainables.methods.block_method import BlockMethod
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 NAMES = (
     "full",

@@ -11,6 +11,7 @@ import torch
 from small_models import CLIP_CONFIG, CLIP_NAME, MODELS, new_vit, random_images
 from torch import Generator, Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training, measure_reference
 from trainables.backbones import TimmBackbone
 from trainables.data import Task
@@ -18,7 +19,7 @@ from trainables.export import Trained
 from trainables.methods.gated import GatedMethod
 from trainables.probes import HeadProbe, KnnProbe
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 MakeTrained = Callable[..., Trained]
 
 
@@ -68,7 +69,7 @@ def make_trained(problem: Problem, vit_problem: Problem, make_space: MakeSpace) 
         own = {"active_blocks": 3} if name in ("random_blocks", "largest_norm") else {}
         layers = {"layers": 1} if name in ("top_k", "block_expansion") else {}
         # An alpha that is not the rank, so that a forgotten scale shows.
-        alpha = {"alpha": 12.0} if "alpha" in make_space(name)["method"] else {}
+        alpha = {"alpha": 12.0} if "alpha" in make_space(name).method else {}
         space = make_space(name, {**own, **layers, **alpha, **(method or {})}, **{"lr": 1e-2, **training})
         trained = Training({"clip": problem, "vit": vit_problem}[library], [space])
         for _ in range(trained.epochs):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, nn
 
-from search_spaces import Model
+from search_spaces import Model, Space
 from trainables import Problem, ProblemError, measure_reference
 from trainables.backbones import TimmBackbone, class_sentences, open_backbone
 from trainables.data import ImageSet, Task
@@ -21,7 +21,7 @@ from trainables.export import FORMATS, Given, Trained, load_given
 from trainables.probes import KnnProbe, ZeroShotProbe
 
 MakeTrained = Callable[..., Trained]
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 TRAINING: dict[str, Any] = {"lr": 2e-2, "epochs": 3}
 FLYP = ({"towers": ("image", "text")}, {"objective": "flyp"})
@@ -57,7 +57,7 @@ def test_it_has_the_metrics_of_its_trial(
     problem = trained.training.problem
     FORMATS[form](trained, tmp_path)
     given = load_given(tmp_path, problem.backbone, trained.model)
-    found = evaluate(problem, given, make_space()["training"])
+    found = evaluate(problem, given, make_space())
 
     about_training = ("active_blocks", "active_fraction", "trained_parameters", "epoch")
     for metric, value in trained.metrics.items():
@@ -98,14 +98,14 @@ def test_anothers_clip_names_the_classes_by_its_own_text_tower(
     letters = replace(letters, reference=measure_reference(letters, space))
     given = load_given(tmp_path / "theirs.pt", letters.backbone, CLIP_MODEL)
     assert given.head is None
-    found = evaluate(letters, given, space["training"])
+    found = evaluate(letters, given, space)
     # With every cosine at zero the first class is always named: half of the pictures.
     assert found["id_accuracy"] == found["test/id_accuracy"] == found["probe/letters"] == 50.0
     assert found["forgetting"] == letters.reference["probe/letters"] - 50.0
 
     save_file(clones(letters.backbone.plain_state()), tmp_path / "same.safetensors")
     same = load_given(tmp_path / "same.safetensors", letters.backbone, CLIP_MODEL)
-    found = evaluate(letters, same, space["training"])
+    found = evaluate(letters, same, space)
     assert found["test/id_accuracy"] == letters.reference["test/id_accuracy"] and found["forgetting"] == 0
 
 
@@ -125,7 +125,7 @@ def test_anothers_timm_model_has_no_accuracy_on_the_task(make_space: MakeSpace, 
     problem = Problem(backbone, task, None, {"same": images}, (KnnProbe("near", task, k=1),))
     problem = replace(problem, reference=measure_reference(problem, make_space()))
     torch.save(timm.create_model(name).state_dict(), tmp_path / "theirs.pth")
-    found = evaluate(problem, load_given(tmp_path / "theirs.pth", backbone, model), make_space()["training"])
+    found = evaluate(problem, load_given(tmp_path / "theirs.pth", backbone, model), make_space())
     assert not [metric for metric in found if "id_accuracy" in metric or "ood" in metric]
     # Each picture is its own nearest neighbour.
     assert found["test/probe/near"] == 100.0 and found["test/forgetting"] == 0.0
@@ -206,18 +206,16 @@ def test_classes_without_names_need_a_head(letters: Problem, make_space: MakeSpa
     with pytest.raises(
         ProblemError, match=r"^data.id.classes: they are numbers or ids, of which no prompt can be"
     ):
-        evaluate(
-            replace(letters, prompts=None), Given(letters.backbone, None, None), make_space()["training"]
-        )
+        evaluate(replace(letters, prompts=None), Given(letters.backbone, None, None), make_space())
 
 
 def test_a_head_for_other_classes_is_refused(letters: Problem, make_space: MakeSpace) -> None:
     given = Given(letters.backbone, None, ("letter a", "letter c"))
     with pytest.raises(ProblemError, match=r"^data.id: .* letter b, letter c differ"):
-        evaluate(letters, given, make_space()["training"])
+        evaluate(letters, given, make_space())
     turned = Given(letters.backbone, None, letters.task.classes[::-1])
     with pytest.raises(ProblemError, match="their order differ"):
-        evaluate(letters, turned, make_space()["training"])
+        evaluate(letters, turned, make_space())
 
 
 @pytest.mark.parametrize(("library", "tag"), [("open_clip", "openai"), ("timm", "hub"), ("timm", "bundled")])

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from small_models import CLIP_CONFIG
 from timm.models import save_for_hf
 
-from search_spaces import Model
+from search_spaces import Model, Space
 from search_spaces.data import Source
 from trainables import Problem, Training, measure_reference
 from trainables.backbones import class_sentences, open_backbone
@@ -27,7 +27,7 @@ from trainables.engine.evaluate import evaluate
 from trainables.export import Trained, load_given, write_merged
 from trainables.probes import KnnProbe
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 CLASSES = ("moss", "sand", "sky")
 COLOURS = {"moss": (90, 120, 70), "sand": (125, 115, 80), "sky": (100, 115, 130)}
 
@@ -100,7 +100,7 @@ def test_the_example_answers_as_evaluate_counts(
     folder.mkdir()
     write_merged(Trained(training, Model(**model), {}), folder)
 
-    metrics = evaluate(problem, load_given(folder, backbone, Model(**model)), space["training"])
+    metrics = evaluate(problem, load_given(folder, backbone, Model(**model)), space)
     assert 40 < metrics["test/id_accuracy"] < 100
     moved = folder.rename(tmp_path / "elsewhere")
     files = sorted((pictures / "test").glob("*/*.png"))

@@ -21,14 +21,14 @@ from timm.models import load_checkpoint, save_for_hf
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from search_spaces import Model
+from search_spaces import Model, Space
 from trainables import Problem, ProblemError, Training
 from trainables.backbones import Backbone, open_backbone, open_clip_backbone
 from trainables.backbones.tiny_clip import MERGES
 from trainables.export import Trained, load_merged, write_merged
 
 MakeTrained = Callable[..., Trained]
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("selective_lora", {}),

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Generator
 
+from search_spaces import Space
 from trainables.backbones import Backbone
 from trainables.methods import METHODS, Method
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 MakePack = Callable[..., Method]
 
 
@@ -26,7 +27,7 @@ def make_pack(make_space: MakeSpace) -> MakePack:
     """Gives a pack with a member for each of the settings."""
 
     def make(backbone: Backbone, name: str, *settings: Mapping[str, Any]) -> Method:
-        members = [make_space(name, own)["method"] for own in settings]
+        members = [make_space(name, own).method for own in settings]
         generators = [Generator().manual_seed(seed) for seed in range(len(members))]
         return METHODS[name](backbone, members, generators)
 

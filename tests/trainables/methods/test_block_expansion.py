@@ -2,20 +2,20 @@
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones import Backbone, TimmBackbone
 from trainables.methods import Method
 from trainables.methods.block_expansion import expanded_after
 
 MakePack = Callable[..., Method]
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 # Of the paper: p = 1 sits after layer 11 of 12, counted from 0.
 PLACES = [(12, 1, [11]), (12, 2, [5, 11]), (12, 3, [3, 7, 11]), (12, 4, [2, 5, 8, 11]), (2, 2, [0, 1])]

@@ -10,12 +10,13 @@ from open_clip import CLIP
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Generator, Tensor, nn
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones import KINDS, ClipBackbone
 from trainables.methods import METHODS, Method
 from trainables.methods.blocks import LowRankBlock
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 RANKS, ALPHAS = (4, 2), (6.0, 1.0)
 LOW_RANK = ("lora", "selective_lora")
@@ -46,7 +47,7 @@ def make_method(backbone: ClipBackbone, make_space: MakeSpace) -> Callable[..., 
 
     def make(name: str, **settings: Any) -> Method:
         members = [
-            make_space(name, {"rank": rank, "alpha": alpha, **settings})["method"]
+            make_space(name, {"rank": rank, "alpha": alpha, **settings}).method
             for rank, alpha in zip(RANKS, ALPHAS, strict=True)
         ]
         return METHODS[name](backbone, members, [Generator().manual_seed(seed) for seed in (0, 1)])

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.engine import checkpoint
 from trainables.methods import SelectiveLora
 from trainables.methods.gated import GatedMethod
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 COUNTS = (1, 2, 5, 7, 8)
 MASK = ("image.0.proj", "image.1.fc1")
 
@@ -205,7 +206,9 @@ def test_the_expected_count_is_that_of_the_price_alone_where_the_task_does_not_p
     closing = 0.05 / total
     prices = torch.tensor([0.9 * closing, 1.1 * closing])
     method.gates.price.copy_(prices)
-    method.members = [{**own, "lambda": float(p)} for own, p in zip(method.members, prices, strict=True)]
+    method.members = [
+        own.model_copy(update={"lambda_": float(p)}) for own, p in zip(method.members, prices, strict=True)
+    ]
     for number in (1, 2, 3):
         method.penalty(0).sum().backward()
         training.optimizers[-1].step(training._share(number))

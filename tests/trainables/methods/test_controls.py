@@ -8,6 +8,7 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones import Backbone
 from trainables.engine import checkpoint
@@ -16,7 +17,7 @@ from trainables.engine.objectives import FreshHead
 from trainables.methods import Method
 
 MakePack = Callable[..., Method]
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 Randomise = Callable[[Method], None]
 
 EPOCHS = 2
@@ -145,7 +146,7 @@ def test_the_second_run_is_a_run_of_its_own(
     second = [training.run_epoch()[0] for _ in range(EPOCHS)]
 
     alone = Training(
-        any_problem, [make_space("random_blocks", norm_space["method"], **norm_space["training"])]
+        any_problem, [make_space("random_blocks", dict(norm_space.method), **dict(norm_space.training))]
     )
     alone.generators[0].set_state(state)
     for block in alone.learner.method.placed:

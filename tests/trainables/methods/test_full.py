@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.backbones import Backbone, ClipBackbone, TimmBackbone
 from trainables.data import ImageSet
@@ -21,7 +21,7 @@ from trainables.export import Head
 from trainables.methods import Method
 
 MakePack = Callable[..., Method]
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 def trained_names(method: Method) -> set[str]:

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
+from search_spaces import Space
 from trainables import Problem, Training
 from trainables.methods import METHODS, Method
 from trainables.methods.oplora import OutsideBlock
 
-MakeSpace = Callable[..., dict[str, Any]]
+MakeSpace = Callable[..., Space]
 
 
 def trained(problem: Problem, make_space: MakeSpace, *settings: dict[str, Any]) -> Training:
@@ -50,7 +51,7 @@ def test_the_leading_singular_triples_stay(
 
 def test_where_nothing_is_kept_it_is_lora(problem: Problem, make_space: MakeSpace, pixels: Tensor) -> None:
     def made(name: str, **own: Any) -> Method:
-        settings = make_space(name, {"rank": 4, **own})["method"]
+        settings = make_space(name, {"rank": 4, **own}).method
         method = METHODS[name](problem.backbone, [settings], [Generator().manual_seed(0)])
         with torch.no_grad():
             for block in method.placed:
