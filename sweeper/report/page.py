@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from sweeper.report import counted, words
+from sweeper.report.advice import advice
 from sweeper.report.blocks_plot import blocks_plot
+from sweeper.report.confidence import OBJECTIVES
 from sweeper.report.confirmed import Confirmed, confirmed, verdicts
 from sweeper.report.grid import Grid, grids, shares
 from sweeper.report.groups import NEAR
 from sweeper.report.notable import MOST
+from sweeper.report.parameter_plots import LINES, parameter_plots
 from sweeper.report.plots import front_plot, hypervolume_plot
 from sweeper.report.points import points, spots
 from sweeper.report.rows import (
@@ -28,6 +32,7 @@ from sweeper.report.rows import (
     probe_names,
     rows,
 )
+from sweeper.report.searched import ENOUGH, Searched
 from sweeper.study.blocks import enough_blocks
 from sweeper.study.front import REFERENCE_POINT, dominating, hypervolume, on_front, recommended
 from sweeper.study.records import SweepRecord, TrialRecord
@@ -72,6 +77,8 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
     front = on_front(record)
     chosen = recommended(record)
     shown, best = columns(record), best_columns(record)
+    searched = Searched.of(record)
+    figures = _figures(record, searched)
     return {
         "name": record.name,
         "facts": _facts(record),
@@ -81,7 +88,12 @@ def _content(record: SweepRecord, command: str | None) -> dict[str, Any]:
         "ties": counted.ties(record),
         "command": command,
         "no_front": words.no_front(record),
-        "figures": _figures(record),
+        "figures": figures,
+        "advice": advice(record, searched),
+        "searched": searched,
+        "needed": ENOUGH,
+        "lines": LINES,
+        **_parameters(searched, figures),
         "hypervolume": words.figure(hypervolume(record, front), 4),
         "reference_hypervolume": _reference_hypervolume(record),
         "reference_point": REFERENCE_POINT,
@@ -111,6 +123,19 @@ def _confirmed(record: SweepRecord) -> dict[str, Any]:
         "failed": [(run.label, run.reason or "for no known reason") for one in found for run in one.failed],
         "means": bool(points(record).means),
     }
+
+
+def _parameters(searched: Searched, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """A row a parameter, the most important first; what they explain together; the plots' widths."""
+    importances, explained = [], []
+    if searched.enough:
+        shares = [searched.importances[objective] for objective in OBJECTIVES]
+        names = sorted(searched.domains, key=lambda name: -sum(share.get(name, 0.0) for share in shares))
+        importances = [[name, *(words.figure(share.get(name)) for share in shares)] for name in names]
+        explained = [words.figure(searched.explained[objective]) for objective in OBJECTIVES]
+    layouts = {name: figure["layout"] for name, figure in figures.items()}
+    wide = {name: layout["meta"]["width"] for name, layout in layouts.items() if "meta" in layout}
+    return {"importances": importances, "explained": explained, "parameter_figures": wide}
 
 
 def _facts(record: SweepRecord) -> list[tuple[str, str]]:
@@ -151,7 +176,7 @@ def _means(one: Confirmed) -> str:
     )
 
 
-def _figures(record: SweepRecord) -> dict[str, Any]:
+def _figures(record: SweepRecord, searched: Searched) -> dict[str, Any]:
     """The plots that have something to show, by the id of the place where they are drawn."""
     shown = points(record)
     figures: dict[str, Any] = {}
@@ -161,6 +186,8 @@ def _figures(record: SweepRecord) -> dict[str, Any]:
         figures["blocks-plot"] = json.loads(blocks.to_json())
     if any(trial.feasible for trial in record.trials):
         figures["hypervolume-plot"] = json.loads(hypervolume_plot(record).to_json())
+    for name, figure in parameter_plots(searched):
+        figures[name] = json.loads(figure.to_json())
     return figures
 
 

@@ -13,7 +13,7 @@ from sweeper.report.notable import MOST, notable
 from sweeper.study.front import hypervolume_history
 from sweeper.study.records import SweepRecord, TrialRecord
 
-_FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 #: About what the axes of the front span on a page of usual width, in pixels.
 _AREA = Box(0.0, 0.0, 1055.0, 410.0)
 _AXIS = {
@@ -87,7 +87,7 @@ def layout(x: str, y: str, height: int) -> dict[str, Any]:
         "template": go.layout.Template(),
         "height": height,
         "margin": {"l": 56, "r": 16, "t": 16, "b": 48},
-        "font": {"family": _FONT, "size": 13, "color": "#1f2328"},
+        "font": {"family": FONT, "size": 13, "color": "#1f2328"},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hoverlabel": {"align": "left", "bgcolor": "white", "bordercolor": "#c4c8ce", "font": {"size": 12}},

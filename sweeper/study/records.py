@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from optuna.distributions import BaseDistribution
+
 from search_spaces import BudgetMode
 
 Role = Literal["trial", "baseline", "confirmation"]
@@ -99,6 +101,7 @@ class SweepRecord:
         tolerance: blocks by which a trial may miss the budget.
         damaged: what is said of each picture that is left out since it cannot be read.
         pictures: how many each split of each data set has, as `Problem.sizes`; empty where that is not known.
+        domains: of each searched parameter, by its dotted name; empty before the first trial.
     """
 
     name: str
@@ -116,6 +119,7 @@ class SweepRecord:
     tolerance: int = 0
     damaged: tuple[str, ...] = ()
     pictures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    domains: Mapping[str, BaseDistribution] = field(default_factory=dict)
 
     def run(self, key: str) -> TrialRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""

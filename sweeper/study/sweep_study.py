@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -382,7 +383,13 @@ class SweepStudy:
             tolerance=self.space.budget.tolerance,
             damaged=self.damaged,
             pictures=self.pictures,
+            domains=self._domains(),
         )
+
+    def _domains(self) -> dict[str, BaseDistribution]:
+        """Of each searched parameter, as the first trial that has values was asked for them."""
+        asked = next((t.distributions for t in self._frozen("trial") if t.distributions), {})
+        return {path: asked[path] for path in self.space.search.parameters if path in asked}
 
 
 def open_study(

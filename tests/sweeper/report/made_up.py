@@ -5,12 +5,17 @@ import random
 from dataclasses import replace
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from sweeper.study.front import non_dominated
 from sweeper.study.records import SweepRecord, TrialRecord
 
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 BUDGET = 2
+DOMAINS = {
+    "method.lambda": FloatDistribution(0.01, 10, log=True),
+    "method.rank": CategoricalDistribution([1, 2, 4, 8, 16]),
+}
 REFERENCE = {
     "id_accuracy": 41.3,
     "retained_accuracy": 92.4,
@@ -152,6 +157,7 @@ def sweep(trials: int = 32, seed: int = 0) -> SweepRecord:
                 baseline("lora", 96.9, 14.2, len(BLOCKS)),
             ),
             front=(),
+            domains=DOMAINS,
         )
     )
 
@@ -192,7 +198,8 @@ def controlled(record: SweepRecord) -> SweepRecord:
         price = {"lambda": row.parameters["method.lambda"]}
         ends = {"closing_order": tuple(closed), "metrics": {**row.metrics, **price}}
         rows.append(replace(row, parameters=rank, **(ends if row.state == "complete" else {})))
-    return replace(record, trials=tuple(rows), mode="controlled")
+    domains = {name: domain for name, domain in record.domains.items() if name != "method.lambda"}
+    return replace(record, trials=tuple(rows), mode="controlled", domains=domains)
 
 
 def masked(record: SweepRecord) -> SweepRecord:
@@ -203,7 +210,7 @@ def masked(record: SweepRecord) -> SweepRecord:
     for row in record.trials[2:]:
         mask = row.active or tuple(sorted(rng.sample(BLOCKS, BUDGET), key=BLOCKS.index))
         rows.append(replace(row, parameters={"method.mask": mask}))
-    return replace(record, trials=tuple(rows), mode="mask")
+    return replace(record, trials=tuple(rows), mode="mask", domains={})
 
 
 def ended(row: TrialRecord, state: str, reason: str | None) -> TrialRecord:

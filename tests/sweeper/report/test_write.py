@@ -114,7 +114,10 @@ def test_page_says_what_the_sweep_is_and_recommends_the_knee(whole: SweepRecord,
         "validation splits alone",
     ):
         assert said in page.words
-    assert [attrs["id"] for tag, attrs in page.tags if tag == "table" and "id" in attrs] == ["trials"]
+    assert [attrs["id"] for tag, attrs in page.tags if tag == "table" and "id" in attrs] == [
+        "importances",
+        "trials",
+    ]
     rows = [attrs.get("class") for tag, attrs in page.tags if tag == "tr" and attrs.get("class")]
     assert len(rows) == len(whole.trials) + len(whole.baselines) + 1
     assert rows.count("knee") == 1 and rows.count("front") == len(whole.front) - 1
@@ -289,7 +292,10 @@ def test_page_names_nothing_to_fetch(whole: SweepRecord, tmp_path: Path) -> None
 
 def test_figures_are_strict_json(hostile: SweepRecord, tmp_path: Path) -> None:
     figures = json.loads(page_of(hostile, tmp_path).scripts[0], parse_constant=pytest.fail)
-    assert set(figures) == {"front-plot", "blocks-plot", "hypervolume-plot"}
+    parameters = {
+        f"{kind}-{name}" for kind in ("slice", "parallel") for name in ("id_accuracy", "forgetting")
+    }
+    assert set(figures) == {"front-plot", "blocks-plot", "hypervolume-plot"} | parameters
     names = [trace["name"] for trace in figures["front-plot"]["data"]]
     assert "inside budget" in names and "outside budget" in names and "pre-trained" in names
     assert not [name for name in names if "<" in name]

@@ -1,0 +1,46 @@
+"""What the parameters do: Optuna's slices and parallel coordinates, in the look of the other plots."""
+
+from collections.abc import Iterator
+
+import plotly.graph_objects as go
+from optuna.visualization import plot_parallel_coordinate, plot_slice
+
+from sweeper.report.plots import FONT
+from sweeper.report.searched import Searched, target
+
+#: Lines that a browser draws, and a person follows; the latest trials of more.
+LINES = 200
+_NAMES = {"id_accuracy": "ID accuracy (%)", "forgetting": "forgetting (pp)"}
+_COLUMN = 300  # pixels that a parameter needs
+
+
+def parameter_plots(searched: Searched) -> Iterator[tuple[str, go.Figure]]:
+    """Slices, then parallel coordinates, of each objective; each with the id of its place on the page.
+
+    None where fewer than two trials are complete, or none of their parameters could differ.
+    """
+    if len(searched.trials) < 2 or not searched.domains:
+        return
+    names = list(searched.domains)
+    for objective, title in _NAMES.items():
+        figure = plot_slice(searched.study, names, target=target(objective), target_name=title)
+        yield f"slice-{objective}", _dressed(figure, len(names))
+    few = Searched(searched.domains, searched.trials[-LINES:], searched.number)
+    for objective, title in _NAMES.items():
+        figure = plot_parallel_coordinate(few.study, names, target=target(objective), target_name=title)
+        yield f"parallel-{objective}", _dressed(figure, len(names) + 1)
+
+
+def _dressed(figure: go.Figure, columns: int) -> go.Figure:
+    """The figure without a title, its names cut to what fits; a narrow screen scrolls it sideways."""
+    figure.update_layout(
+        template=go.layout.Template(),
+        title=None,
+        height=320,
+        margin={"l": 64, "r": 16, "t": 32, "b": 56},
+        font={"family": FONT, "size": 12, "color": "#1f2328"},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        meta={"width": columns * _COLUMN},
+    )
+    return figure

@@ -1,0 +1,157 @@
+"""What the searched parameters have to do with the objectives."""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeper.report.confidence import OBJECTIVES
+from sweeper.study.front import has_objectives
+from sweeper.study.records import SweepRecord, TrialRecord
+
+#: Complete trials from which on it is said which parameter matters.
+ENOUGH = 10
+#: Trials that count as the best, as many as PED-ANOVA's authors ask for.
+_BEST = 5
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The complete trials of a search, by number, with the parameters that could differ among them.
+
+    Attributes:
+        domains: of each parameter that has more than one value, by its dotted name.
+        trials: those that have a value of each, and both objectives.
+        number: of all trials of the sweep.
+    """
+
+    domains: dict[str, BaseDistribution]
+    trials: list[TrialRecord]
+    number: int
+
+    @classmethod
+    def of(cls, record: SweepRecord) -> "Searched":
+        """What a sweep has searched so far."""
+        domains = {name: domain for name, domain in record.domains.items() if not domain.single()}
+        trials = [
+            trial
+            for trial in record.trials
+            if trial.state == "complete" and has_objectives(trial) and _has_all(trial, domains)
+        ]
+        return cls(domains, trials, len(record.trials))
+
+    @property
+    def enough(self) -> bool:
+        """Whether it can be said which parameter matters."""
+        return bool(self.domains) and len(self.trials) >= ENOUGH
+
+    def values(self, objective: str) -> NDArray[np.float64]:
+        """An objective of each trial: (N,)."""
+        return np.array([trial.metrics[objective] for trial in self.trials])
+
+    def positions(self, name: str, trials: Sequence[TrialRecord]) -> NDArray[np.float64]:
+        """Where trials lie in a parameter's domain, 0 its low and 1 its high end: (N,).
+
+        Choices lie at equal distances, in their own order, or by size where they are numbers.
+        """
+        return np.array([_position(self.domains[name], trial.parameters[name]) for trial in trials])
+
+    @cached_property
+    def points(self) -> NDArray[np.float64]:
+        """The trials in the unit cube of the parameters: (N, P)."""
+        return np.stack([self.positions(name, self.trials) for name in self.domains], axis=1)
+
+    @cached_property
+    def study(self) -> optuna.Study:
+        """The trials as a study of Optuna in memory; those that are left out have failed in it."""
+        study = optuna.create_study(directions=["maximize", "minimize"])
+        by_number = {int(trial.group): trial for trial in self.trials}
+        study.add_trials([self._trial(by_number.get(number)) for number in range(self.number)])
+        return study
+
+    def _trial(self, trial: TrialRecord | None) -> FrozenTrial:
+        if trial is None:
+            return create_trial(state=TrialState.FAIL)
+        return create_trial(
+            params={name: trial.parameters[name] for name in self.domains},
+            distributions=self.domains,
+            values=[trial.metrics[name] for name in OBJECTIVES],
+        )
+
+    @cached_property
+    def importances(self) -> dict[str, dict[str, float]]:
+        """For each objective, how much each parameter decides on being among the best; shares that sum to 1.
+
+        PED-ANOVA (arXiv 2304.10255), by Optuna: how far the values of the best tenth, at least five trials,
+        are from those of all. Ask only where there are `enough` trials.
+        """
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(self.trials)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it tells each time that it minimises
+            return {
+                name: get_param_importances(self.study, evaluator=evaluator, target=target(name, sign))
+                for name, sign in zip(OBJECTIVES, (-1.0, 1.0), strict=True)
+            }
+
+    @cached_property
+    def explained(self) -> dict[str, float | None]:
+        """For each objective, the share of its variance among trials that the parameters explain.
+
+        The coefficient of determination R^2 of a random forest, each trial predicted by the trees that have
+        not seen it (out of bag); at or below 0 where they explain nothing. None where all trials are equal.
+        """
+        from sklearn.ensemble import RandomForestRegressor  # imported here, since few commands need it
+
+        found: dict[str, float | None] = {}
+        for objective in OBJECTIVES:
+            values = self.values(objective)
+            forest = RandomForestRegressor(100, min_samples_leaf=2, oob_score=True, random_state=0)
+            found[objective] = float(forest.fit(self.points, values).oob_score_) if np.ptp(values) else None
+        return found
+
+
+def target(objective: str, sign: float = 1.0) -> Callable[[FrozenTrial], float]:
+    """What Optuna reads of a trial of `Searched.study` for an objective."""
+    place = OBJECTIVES.index(objective)
+    return lambda trial: sign * trial.values[place]
+
+
+def _has_all(trial: TrialRecord, domains: Mapping[str, BaseDistribution]) -> bool:
+    """Whether a trial has a value of each domain; one that a person has given may lie outside."""
+    return domains.keys() <= trial.parameters.keys() and all(
+        _holds(domain, trial.parameters[name]) for name, domain in domains.items()
+    )
+
+
+def _holds(domain: BaseDistribution, value: Any) -> bool:
+    if isinstance(domain, CategoricalDistribution):
+        return value in domain.choices
+    assert isinstance(domain, FloatDistribution | IntDistribution)
+    return bool(domain.low <= value <= domain.high)
+
+
+def _position(domain: BaseDistribution, value: Any) -> float:
+    if isinstance(domain, CategoricalDistribution):
+        return in_order(domain).index(value) / (len(domain.choices) - 1)
+    assert isinstance(domain, FloatDistribution | IntDistribution)
+    scale = math.log if domain.log else float
+    return (scale(value) - scale(domain.low)) / (scale(domain.high) - scale(domain.low))
+
+
+def in_order(domain: CategoricalDistribution) -> list[Any]:
+    """The choices by size where they are numbers, else as written."""
+    return sorted(domain.choices) if are_numbers(domain) else list(domain.choices)
+
+
+def are_numbers(domain: CategoricalDistribution) -> bool:
+    """Whether all choices are numbers."""
+    return all(isinstance(choice, int | float) and not isinstance(choice, bool) for choice in domain.choices)
