@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from optuna.visualization import plot_parallel_coordinate, plot_slice
 
 from sweeper.report.plots import FONT
-from sweeper.report.searched import Searched, target
+from sweeper.report.searched import Searched
 
 #: Lines that a browser draws, and a person follows; the latest trials of more.
 LINES = 200
@@ -22,12 +22,12 @@ def parameter_plots(searched: Searched) -> Iterator[tuple[str, go.Figure]]:
     if len(searched.trials) < 2 or not searched.domains:
         return
     names = list(searched.domains)
-    for objective, title in _NAMES.items():
-        figure = plot_slice(searched.study, names, target=target(objective), target_name=title)
+    for objective, study in searched.studies.items():
+        figure = plot_slice(study, names, target_name=_NAMES[objective])
         yield f"slice-{objective}", _dressed(figure, len(names))
     few = Searched(searched.domains, searched.trials[-LINES:], searched.number)
-    for objective, title in _NAMES.items():
-        figure = plot_parallel_coordinate(few.study, names, target=target(objective), target_name=title)
+    for objective, study in few.studies.items():
+        figure = plot_parallel_coordinate(study, names, target_name=_NAMES[objective])
         yield f"parallel-{objective}", _dressed(figure, len(names) + 1)
 
 

@@ -1,8 +1,7 @@
 """What the searched parameters have to do with the objectives."""
 
 import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,6 +21,7 @@ from sweeper.study.records import SweepRecord, TrialRecord
 ENOUGH = 10
 #: Trials that count as the best, as many as PED-ANOVA's authors ask for.
 _BEST = 5
+_DIRECTIONS = {"id_accuracy": "maximize", "forgetting": "minimize"}
 
 
 @dataclass(frozen=True)
@@ -71,21 +71,22 @@ class Searched:
         return np.stack([self.positions(name, self.trials) for name in self.domains], axis=1)
 
     @cached_property
-    def study(self) -> optuna.Study:
-        """The trials as a study of Optuna in memory; those that are left out have failed in it."""
-        study = optuna.create_study(directions=["maximize", "minimize"])
+    def studies(self) -> dict[str, optuna.Study]:
+        """For each objective the trials as a study of Optuna in memory; what is left out has failed in it."""
         by_number = {int(trial.group): trial for trial in self.trials}
-        study.add_trials([self._trial(by_number.get(number)) for number in range(self.number)])
-        return study
+        studies = {}
+        for objective, direction in _DIRECTIONS.items():
+            studies[objective] = optuna.create_study(direction=direction)
+            studies[objective].add_trials(
+                [self._trial(by_number.get(number), objective) for number in range(self.number)]
+            )
+        return studies
 
-    def _trial(self, trial: TrialRecord | None) -> FrozenTrial:
+    def _trial(self, trial: TrialRecord | None, objective: str) -> FrozenTrial:
         if trial is None:
             return create_trial(state=TrialState.FAIL)
-        return create_trial(
-            params={name: trial.parameters[name] for name in self.domains},
-            distributions=self.domains,
-            values=[trial.metrics[name] for name in OBJECTIVES],
-        )
+        parameters = {name: trial.parameters[name] for name in self.domains}
+        return create_trial(params=parameters, distributions=self.domains, value=trial.metrics[objective])
 
     @cached_property
     def importances(self) -> dict[str, dict[str, float]]:
@@ -95,12 +96,10 @@ class Searched:
         are from those of all. Ask only where there are `enough` trials.
         """
         evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(self.trials)))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it tells each time that it minimises
-            return {
-                name: get_param_importances(self.study, evaluator=evaluator, target=target(name, sign))
-                for name, sign in zip(OBJECTIVES, (-1.0, 1.0), strict=True)
-            }
+        return {
+            objective: get_param_importances(study, evaluator=evaluator)
+            for objective, study in self.studies.items()
+        }
 
     @cached_property
     def explained(self) -> dict[str, float | None]:
@@ -117,12 +116,6 @@ class Searched:
             forest = RandomForestRegressor(100, min_samples_leaf=2, oob_score=True, random_state=0)
             found[objective] = float(forest.fit(self.points, values).oob_score_) if np.ptp(values) else None
         return found
-
-
-def target(objective: str, sign: float = 1.0) -> Callable[[FrozenTrial], float]:
-    """What Optuna reads of a trial of `Searched.study` for an objective."""
-    place = OBJECTIVES.index(objective)
-    return lambda trial: sign * trial.values[place]
 
 
 def _has_all(trial: TrialRecord, domains: Mapping[str, BaseDistribution]) -> bool:
