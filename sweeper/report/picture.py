@@ -1,159 +1,166 @@
-"""The front as a still picture."""
+"""The front as a still picture: the plotly figure, drawn by matplotlib, for which no browser is needed."""
 
-from collections.abc import Sequence
+from html import unescape
 from io import BytesIO
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from sweeper.report import points as on_plot
 from sweeper.report import words
-from sweeper.report.labels import LONGEST, Box, Spot, names
-from sweeper.study.records import SweepRecord, TrialRecord
+from sweeper.report.plots import front_plot
+from sweeper.report.view import HEIGHT, WIDTH
+from sweeper.study.records import SweepRecord
 
 _DPI = 160
+_PIXEL = 0.72  # points: a hundred of plotly's pixels are an inch
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 16, 56, 50  # pixels around the axes
+_ROW, _PER_ROW = 22, 7  # of the legend: pixels, entries
+#: Plotly's symbols, as far as the front has them, and matplotlib's.
+_MARKERS = {
+    "circle": "o",
+    "circle-open": "o",
+    "x-thin": "x",
+    "line-ew": "_",
+    "star": "*",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "triangle-down": "v",
+    "pentagon": "p",
+    "hexagon": "h",
+    "triangle-left": "<",
+    "triangle-right": ">",
+    "cross": "P",
+    "x": "X",
+    "diamond-tall": "d",
+}
+_DASHES = {None: "-", "dash": "--", "dot": ":"}
 
 
 def front_png(record: SweepRecord) -> bytes:
     """ID accuracy (percent) against forgetting (percentage points), validation splits, as a PNG."""
-    shown = on_plot.points(record)
-    figure = Figure(figsize=(10, 5.6), dpi=_DPI, layout="constrained")
+    plot = front_plot(record).to_plotly_json()
+    traces = [trace for trace in plot["data"] if trace.get("visible") != "legendonly"]
+    named = [trace for trace in traces if trace.get("showlegend") is not False]
+    rows = -(-len(named) // _PER_ROW)
+    width, height = _LEFT + WIDTH + _RIGHT, _TOP + HEIGHT + _BOTTOM + rows * _ROW
+    figure = Figure(figsize=(width / 100, height / 100), dpi=_DPI)
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _draw_trials(axes, shown)
-    _draw_means(axes, shown.means)
-    _draw_marks(axes, shown)
-    _draw_curves(axes, shown)
-    _dress(axes, record)
-    _write_names(figure, axes, shown)
+    axes = figure.add_axes((_LEFT / width, 1 - (_TOP + HEIGHT) / height, WIDTH / width, HEIGHT / height))
+    for depth, trace in enumerate(traces):
+        _draw(axes, trace, depth)
+    _dress(axes, plot["layout"], record)
+    handles = [_handle(trace) for trace in sorted(named, key=lambda trace: trace.get("legendrank", 1000))]
+    below = (-0.005, -(_BOTTOM - 6) / HEIGHT)
+    axes.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=below, ncols=_PER_ROW, frameon=False, fontsize=9
+    )
     file = BytesIO()
     figure.savefig(file, format="png", metadata={"Software": ""})
     return file.getvalue()
 
 
-def _draw_trials(axes: Axes, shown: on_plot.Points) -> None:
-    thin: dict[str, Any] = {"linestyle": "none", "markersize": 6, "markeredgewidth": 1.2}
-    _draw(
-        axes, "stopped early", shown.stopped, marker="_", color=on_plot.OUTSIDE, alpha=on_plot.FAINT, **thin
+def _draw(axes: Axes, trace: dict[str, Any], depth: int) -> None:
+    x, y = ([float("nan") if v is None else v for v in trace[axis]] for axis in "xy")
+    shared: dict[str, Any] = {"alpha": trace.get("opacity"), "zorder": 2 + depth / 1000}
+    if "lines" in trace["mode"]:
+        steps = "steps-post" if trace["line"].get("shape") == "hv" else "default"
+        axes.plot(x, y, drawstyle=steps, **_line(trace), **shared)
+    if "error_x" in trace:
+        bars = trace["error_x"]
+        widths: dict[str, Any] = {"elinewidth": bars["thickness"] * _PIXEL, "capsize": bars["width"] * _PIXEL}
+        lengths: dict[str, Any] = {"xerr": bars["array"], "yerr": trace["error_y"]["array"]}
+        axes.errorbar(x, y, fmt="none", ecolor=bars["color"], **lengths, **widths, **shared)
+    if "markers" in trace["mode"]:
+        sizes = trace["marker"]["size"]
+        sizes = sizes if isinstance(sizes, list | tuple) else [sizes] * len(x)
+        for size in set(sizes):
+            at = [place for place, own in enumerate(sizes) if own == size]
+            axes.plot(
+                [x[i] for i in at], [y[i] for i in at], linestyle="none", **_marker(trace, size), **shared
+            )
+
+
+def _line(trace: dict[str, Any]) -> dict[str, Any]:
+    line = trace["line"]
+    return {
+        "color": _colour(line["color"]),
+        "linewidth": line["width"] * _PIXEL,
+        "linestyle": _DASHES[line.get("dash")],
+    }
+
+
+def _marker(trace: dict[str, Any], size: float) -> dict[str, Any]:
+    marker = trace["marker"]
+    symbol, edge = marker.get("symbol", "circle"), marker.get("line", {})
+    colour = marker.get("color") or edge["color"]
+    return {
+        "marker": _MARKERS[symbol],
+        "markersize": size * _PIXEL,
+        "markerfacecolor": "none" if symbol.endswith("-open") else colour,
+        "markeredgecolor": edge.get("color", colour),
+        "markeredgewidth": edge.get("width", 0.5) * _PIXEL,
+    }
+
+
+def _handle(trace: dict[str, Any]) -> Line2D:
+    """An entry of the legend."""
+    line = _line(trace) if "lines" in trace["mode"] else {"linestyle": "none"}
+    sizes = trace["marker"]["size"]
+    size = max(sizes) if isinstance(sizes, list | tuple) else sizes
+    return Line2D([], [], label=_plain(trace["name"]), **line, **_marker(trace, size))
+
+
+def _dress(axes: Axes, layout: dict[str, Any], record: SweepRecord) -> None:
+    axes.set_xlim(layout["xaxis"]["range"])
+    axes.set_ylim(layout["yaxis"]["range"])
+    axes.set_xlabel(layout["xaxis"]["title"]["text"])
+    axes.set_ylabel(layout["yaxis"]["title"]["text"])
+    axes.set_title(
+        _plain(f"{words.cut(record.name, 40)}: {words.budget(record)}"),
+        loc="left",
+        fontsize=12,
+        pad=6 if record.front else 22,
     )
-    _draw(axes, "outside budget", shown.outside, marker="x", color=on_plot.OUTSIDE, **thin)
-    _draw(axes, "inside budget", shown.feasible, marker="o", color=on_plot.FEASIBLE, **thin)
-    step = {"drawstyle": "steps-post", "linewidth": 1.4, "markersize": 7}
-    front = "front, single runs" if shown.means else "front"
-    _draw(axes, front, shown.front, marker="o", color=on_plot.FRONT, **step)
-    if shown.knee is not None:
-        ring = {
-            "marker": "o",
-            "linestyle": "none",
-            "markersize": 14,
-            "markeredgewidth": 2,
-            "fillstyle": "none",
-        }
-        _draw(axes, f"knee: trial {shown.knee.label}", [shown.knee], color=on_plot.KNEE, zorder=4, **ring)
-
-
-def _draw_means(axes: Axes, means: Sequence[on_plot.Mean]) -> None:
-    """White dots with error bars, each joined to its trial's single run by a thin line."""
-    for mean in means:
-        x, y = zip(mean.single, mean.place, strict=True)
-        axes.plot(x, y, color=on_plot.FRONT, linestyle="--", linewidth=1.0, alpha=0.4)
-        axes.errorbar(
-            *mean.place,
-            xerr=mean.x.half_width,
-            yerr=mean.y.half_width,
-            label="mean of seeds, 95 % CI" if mean is means[0] else None,
-            fmt="o",
-            color=on_plot.FRONT,
-            markerfacecolor="white",
-            markersize=7,
-            markeredgewidth=1.6,
-            linewidth=1.3,
-            capsize=3,
-            zorder=5,
-        )
-
-
-def _draw_marks(axes: Axes, shown: on_plot.Points) -> None:
-    if shown.pre_trained is not None:
-        star: dict[str, Any] = {"marker": "*", "linestyle": "none", "color": on_plot.PRE_TRAINED}
-        axes.plot([0.0], [shown.pre_trained], label="pre-trained", markersize=18, **star)
-    for baseline in shown.baselines:
-        x, y = zip(*(on_plot.place(run) for run in baseline.runs), strict=True)
-        axes.plot(x, y, color=baseline.colour, linewidth=1.0, alpha=0.4)
-        style: dict[str, Any] = {"marker": baseline.marker, "linestyle": "none", "color": baseline.colour}
-        _draw(axes, baseline.label, [baseline.best], markersize=8, **style)
-        axes.plot(x, y, markersize=5.5, **style)
-
-
-def _draw_curves(axes: Axes, shown: on_plot.Points) -> None:
-    """Under all else, with one entry in the legend."""
-    dotted: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0, "marker": ".", "markersize": 3, "zorder": 1}
-    for curve in shown.curves:
-        x, y = zip(*(on_plot.spot(point) for point in curve.points), strict=True)
-        name = "WiSE-FT curve" if curve is shown.curves[0] else None
-        axes.plot(x, y, label=name, color=curve.colour, **dotted)
-
-
-def _write_names(figure: Figure, axes: Axes, shown: on_plot.Points) -> None:
-    """Names beside baselines and the pre-trained point, placed when the layout is known."""
-    figure.draw_without_rendering()
-    point = _DPI / 72
-    frame = axes.get_window_extent()
-    area = Box(*(side / point for side in (frame.x0, frame.y0, frame.x1, frame.y1)))
-
-    def to_points(spot: Spot) -> Spot:
-        x, y = axes.transData.transform(spot)
-        return float(x) / point, float(y) / point
-
-    for name in names(shown, to_points, area, (5.2, 10.0)):
-        axes.annotate(
-            _plain(name.text, LONGEST),
-            name.spot,
-            name.shift,
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=9,
-            color=name.colour,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-            arrowprops={"arrowstyle": "-", "linewidth": 0.7, "color": name.colour} if name.led else None,
-        )
-
-
-def _draw(axes: Axes, name: str, rows: Sequence[TrialRecord], **style: Any) -> None:
-    if rows:
-        x, y = zip(*sorted(on_plot.place(row) for row in rows), strict=True)
-        axes.plot(x, y, label=_plain(name), **style)
-
-
-def _dress(axes: Axes, record: SweepRecord) -> None:
-    axes.set_title(_plain(f"{record.name}: {words.budget(record)}", 80), loc="left", fontsize=12)
-    axes.set_xlabel("forgetting (percentage points)")
-    axes.set_ylabel(f"ID accuracy (%{words.per_class(record, 'id_accuracy')})")
+    axes.text(0, 1.02, _plain(words.cut(words.no_front(record), 200)), transform=axes.transAxes, fontsize=9)
     axes.grid(color="#e8eaed", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#c4c8ce")
-    if not record.front:
-        note: dict[str, Any] = {
-            "transform": axes.transAxes,
-            "fontsize": 9,
-            "color": "#57606a",
-            "va": "bottom",
-            "wrap": True,
-        }
-        axes.text(0.0, 1.0, _plain(words.no_front(record), 200), **note)
-        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=12, pad=30)
-    if entries := len(axes.get_legend_handles_labels()[0]):
-        spacing = 0.8 if entries <= 14 else 0.45
-        axes.legend(
-            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=10, labelspacing=spacing
-        )
+    for name in layout.get("annotations", ()):
+        _write(axes, name)
 
 
-def _plain(text: str, most: int = 32) -> str:
-    """Text on one line that matplotlib shows as it is, cut where long: a dollar would start a formula."""
-    flat = " ".join(text.encode("utf-8", "replace").decode("utf-8").split())
-    return words.cut(flat, most).replace("$", r"\$")
+def _write(axes: Axes, name: dict[str, Any]) -> None:
+    led = name["showarrow"]
+    shift = (name["ax"], -name["ay"]) if led else (name["xshift"], name["yshift"])
+    axes.annotate(
+        _plain(name["text"]),
+        (name["x"], name["y"]),
+        (shift[0] * _PIXEL, shift[1] * _PIXEL),
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=name["font"]["size"] * _PIXEL,
+        color=name["font"]["color"],
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+        arrowprops={"arrowstyle": "-", "linewidth": 0.6, "color": name["arrowcolor"]} if led else None,
+        zorder=4,
+    )
+
+
+def _colour(text: str) -> str | tuple[float, ...]:
+    """A colour of plotly's as matplotlib takes it: ``rgba(27, 94, 158, 0.4)`` by its four shares of 1."""
+    if not text.startswith("rgba"):
+        return text
+    *channels, alpha = (float(part) for part in text.removeprefix("rgba(").removesuffix(")").split(","))
+    return (*(channel / 255 for channel in channels), alpha)
+
+
+def _plain(text: str) -> str:
+    """Text on one line that matplotlib shows as it is: a dollar would start a formula."""
+    flat = " ".join(unescape(text).encode("utf-8", "replace").decode("utf-8").split())
+    return flat.replace("$", r"\$")

@@ -1,6 +1,6 @@
 """The interactive plots of the page, as plotly figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -8,14 +8,14 @@ import plotly.graph_objects as go
 
 from sweeper.report import hover, words
 from sweeper.report import points as on_plot
-from sweeper.report.labels import LONGEST, Box, Spot, names
+from sweeper.report.labels import Name, names
 from sweeper.report.notable import MOST, notable
+from sweeper.report.view import View, everything, near_front
 from sweeper.study.front import hypervolume_history
 from sweeper.study.records import SweepRecord, TrialRecord
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-#: About what the axes of the front span on a page of usual width, in pixels.
-_AREA = Box(0.0, 0.0, 1055.0, 410.0)
+_FORGETTING = "forgetting (percentage points)"
 _AXIS = {
     "gridcolor": "#e8eaed",
     "zerolinecolor": "#c4c8ce",
@@ -30,9 +30,7 @@ def front_plot(record: SweepRecord) -> go.Figure:
     """ID accuracy (percent) against forgetting (percentage points), validation; hover names a point."""
     shown = on_plot.points(record)
     figure = go.Figure(
-        layout=layout(
-            "forgetting (percentage points)", f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560
-        )
+        layout=layout(_FORGETTING, f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560)
     )
     grey = {"symbol": "x-thin", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     small = {"symbol": "line-ew", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
@@ -53,9 +51,8 @@ def front_plot(record: SweepRecord) -> go.Figure:
         _add_pre_trained(figure, shown.pre_trained)
     for baseline in shown.baselines:
         _add_baseline(figure, record, baseline)
-    _label(figure, shown)
     _make_room(figure)
-    _add_zoom(figure, shown)
+    _add_views(figure, shown)
     return figure
 
 
@@ -215,50 +212,15 @@ def _faint(colour: str) -> str:
     return f"rgba({red}, {green}, {blue}, 0.4)"
 
 
-def _label(figure: go.Figure, shown: on_plot.Points) -> None:
-    """The names of the pre-trained point and of baselines, where there is room for them."""
-    for name in names(shown, _to_pixels(shown), _AREA, (7.0, 15.0)):
-        (x, y), (dx, dy) = name.spot, name.shift
-        place = {"ax": dx, "ay": -dy} if name.led else {"xshift": dx, "yshift": dy}
-        figure.add_annotation(
-            x=x,
-            y=y,
-            text=hover.plain(name.text, LONGEST),
-            font={"size": 12, "color": name.colour},
-            bgcolor="rgba(255, 255, 255, 0.7)",
-            borderpad=0,
-            showarrow=name.led,
-            arrowhead=0,
-            arrowwidth=0.8,
-            arrowcolor=name.colour,
-            standoff=5,
-            **place,
-        )
-
-
-def _to_pixels(shown: on_plot.Points) -> Callable[[Spot], Spot]:
-    """From data to `_AREA`, with about the margins that plotly leaves around."""
-    ranges = [(min(values), max(values)) for values in zip(*on_plot.spots(shown), strict=True)]
-
-    def to_pixels(spot: Spot) -> Spot:
-        shares = [
-            0.065 + 0.87 * (value - low) / ((high - low) or 1.0)
-            for value, (low, high) in zip(spot, ranges, strict=True)
-        ]
-        return shares[0] * _AREA.right, shares[1] * _AREA.top
-
-    return to_pixels
-
-
-def _add_zoom(figure: go.Figure, shown: on_plot.Points) -> None:
-    """Two buttons: everything, or the front with the room around it."""
-    if not shown.front:
+def _add_views(figure: go.Figure, shown: on_plot.Points) -> None:
+    """The front with what lies around it, if that is not everything, and buttons for both."""
+    near, views = near_front(shown), {}
+    if near is not None:
+        views["the front"] = _view(shown, near)
+    views["everything"] = _view(shown, everything(shown))
+    figure.update_layout(next(iter(views.values())))
+    if near is None:
         return
-    spots = [on_plot.place(row) for row in shown.front]
-    spots += [spot for mean in shown.means for spot in mean.spots]
-    ranges = [_around([spot[axis] for spot in spots]) for axis in (0, 1)]
-    near = {"xaxis.range": ranges[0], "yaxis.range": ranges[1]}
-    everything = {"xaxis.autorange": True, "yaxis.autorange": True}
     figure.update_layout(
         margin={"t": 44},
         updatemenus=[
@@ -274,20 +236,46 @@ def _add_zoom(figure: go.Figure, shown: on_plot.Points) -> None:
                 "bordercolor": "#c4c8ce",
                 "font": {"size": 12},
                 "buttons": [
-                    {"label": "everything", "method": "relayout", "args": [everything]},
-                    {"label": "the front", "method": "relayout", "args": [near]},
+                    {"label": label, "method": "relayout", "args": [view]} for label, view in views.items()
                 ],
             }
         ],
     )
 
 
+def _view(shown: on_plot.Points, view: View) -> dict[str, Any]:
+    """What of the layout makes a view: its ranges, its names, and how many runs it leaves out."""
+    runs = [run for baseline in shown.baselines for run in baseline.runs if run is not baseline.best]
+    rows = [*shown.feasible, *shown.outside, *shown.stopped, *runs]
+    left_out = sum(not view.holds(on_plot.place(row)) for row in rows)
+    return {
+        "xaxis.range": list(view.x),
+        "yaxis.range": list(view.y),
+        "xaxis.title.text": f"forgetting (pp); {left_out} more outside" if left_out else _FORGETTING,
+        "annotations": [_annotation(name) for name in names(shown, view)],
+    }
+
+
+def _annotation(name: Name) -> dict[str, Any]:
+    (x, y), (dx, dy) = name.spot, name.shift
+    place = {"ax": dx, "ay": -dy} if name.led else {"xshift": dx, "yshift": dy}
+    return {
+        "x": x,
+        "y": y,
+        "text": hover.plain(name.text, len(name.text)),
+        "font": {"size": 12, "color": name.colour},
+        "bgcolor": "rgba(255, 255, 255, 0.7)",
+        "borderpad": 0,
+        "showarrow": name.led,
+        "arrowhead": 0,
+        "arrowwidth": 0.8,
+        "arrowcolor": name.colour,
+        "standoff": 5,
+        **place,
+    }
+
+
 def _make_room(figure: go.Figure) -> None:
     """Height for a legend of more than two rows, of six entries each."""
     entries = sum(trace.showlegend is not False for trace in figure.data)
     figure.update_layout(height=figure.layout.height + 20 * max(0, -(-entries // 6) - 2))
-
-
-def _around(values: Sequence[float]) -> list[float]:
-    margin = 0.15 * (max(values) - min(values)) or 1.0
-    return [min(values) - margin, max(values) + margin]

@@ -15,20 +15,20 @@ PRE_TRAINED, KNEE = "#1f2328", "#c2185b"
 #: Opacity of what was stopped early: it stands where its last epoch left it.
 FAINT = 0.5
 
-#: Marker and colour of the i-th baseline, each begun anew after its last. The markers are named as plotly and
-#: as matplotlib name them; the two numbers have no common divisor, so 55 baselines differ.
-BASELINE_MARKERS = (
-    ("square", "s"),
-    ("diamond", "D"),
-    ("triangle-up", "^"),
-    ("triangle-down", "v"),
-    ("pentagon", "p"),
-    ("hexagon", "h"),
-    ("triangle-left", "<"),
-    ("triangle-right", ">"),
-    ("cross", "P"),
-    ("x", "X"),
-    ("diamond-tall", "d"),
+#: Plotly's symbol and the colour of the i-th baseline, each begun anew after its last. The two numbers have
+#: no common divisor, so 55 baselines differ.
+BASELINE_SYMBOLS = (
+    "square",
+    "diamond",
+    "triangle-up",
+    "triangle-down",
+    "pentagon",
+    "hexagon",
+    "triangle-left",
+    "triangle-right",
+    "cross",
+    "x",
+    "diamond-tall",
 )
 BASELINE_COLOURS = ("#b4540a", "#2e7d32", "#6a3fa0", "#00838f", "#94750c")
 
@@ -41,14 +41,12 @@ class Baseline:
         runs: those that are complete, by rising forgetting.
         best: the one that bears the name.
         symbol: of plotly.
-        marker: of matplotlib.
     """
 
     label: str
     runs: list[TrialRecord]
     best: TrialRecord
     symbol: str
-    marker: str
     colour: str
 
 
@@ -177,10 +175,10 @@ def _baselines(record: SweepRecord) -> list[Baseline]:
     drawn = []
     for position, group in enumerate(groups(record.baselines)):
         if group.best is not None:
-            symbol, marker = BASELINE_MARKERS[position % len(BASELINE_MARKERS)]
+            symbol = BASELINE_SYMBOLS[position % len(BASELINE_SYMBOLS)]
             colour = BASELINE_COLOURS[position % len(BASELINE_COLOURS)]
             runs = sorted(group.measured, key=place)
-            drawn.append(Baseline(group.label, runs, group.best, symbol, marker, colour))
+            drawn.append(Baseline(group.label, runs, group.best, symbol, colour))
     return drawn
 
 

@@ -1,10 +1,11 @@
 """What the searched parameters have to do with the objectives."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import optuna
@@ -21,7 +22,10 @@ from sweeper.study.records import SweepRecord, TrialRecord
 ENOUGH = 10
 #: Trials that count as the best, as many as PED-ANOVA's authors ask for.
 _BEST = 5
-_DIRECTIONS = {"id_accuracy": "maximize", "forgetting": "minimize"}
+_DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
+    "id_accuracy": "maximize",
+    "forgetting": "minimize",
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +100,12 @@ class Searched:
         are from those of all. Ask only where there are `enough` trials.
         """
         evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(self.trials)))
-        return {
-            objective: get_param_importances(study, evaluator=evaluator)
-            for objective, study in self.studies.items()
-        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that all are equal where every trial is among the best
+            return {
+                objective: get_param_importances(study, evaluator=evaluator)
+                for objective, study in self.studies.items()
+            }
 
     @cached_property
     def explained(self) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """What the service says, as typed values: the bodies of its answers."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -76,27 +76,11 @@ class Sweep(Summary):
     jobs: list[str] = Field(default=[], description="its drivers, oldest first")
 
 
-class Group(BaseModel):
-    """Marks of one kind on the plot of ID accuracy against forgetting, in rows of equal length."""
-
-    name: str
-    kind: str = Field(description="stopped, outside, inside, front, baseline or pre-trained")
-    colour: str
-    symbol: str | None = Field(default=None, description="of a baseline, as plotly names it")
-    labels: list[str]
-    forgetting: list[float] = Field(description="percentage points")
-    id_accuracy: list[float] = Field(description="percent")
-    active: list[int | None] = Field(description="active blocks")
-
-
 class Front(BaseModel):
-    """The live plot."""
+    """The plot of ID accuracy against forgetting, as the report has it."""
 
     name: str
-    groups: list[Group]
-    knee: str | None = Field(
-        default=None, description="label of the recommended trial, which is on the front"
-    )
+    figure: dict[str, Any] | None = Field(description="of plotly; null while nothing has been measured")
 
 
 class More(BaseModel):

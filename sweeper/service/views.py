@@ -8,9 +8,10 @@ from rich.console import Console
 
 from sweeper.driver.progress import sweep_line, under_way
 from sweeper.report import front_table, words
-from sweeper.report import points as on_plot
+from sweeper.report.plots import front_plot
+from sweeper.report.points import points, spots
 from sweeper.service.jobs import Job
-from sweeper.service.models import Counts, Front, Group, Run, State, Summary
+from sweeper.service.models import Counts, Front, Run, State, Summary
 from sweeper.service.models import Sweep as SweepView
 from sweeper.service.store import Snapshot
 from sweeper.study.confirm import pending
@@ -18,7 +19,6 @@ from sweeper.study.front import on_front, recommended
 from sweeper.study.records import SweepRecord, TrialRecord
 
 _FAILED_SHOWN = 20
-_DIGITS = 3
 _WIDEST = 500  # characters of a table
 #: Exit statuses of a driver that has ended by itself without a result: failed, and bad input.
 _ITS_OWN_FAULT = (1, 2)
@@ -126,48 +126,9 @@ def status(record: SweepRecord) -> str:
 
 
 def front(record: SweepRecord) -> Front:
-    """The live plot: small, since each point has four values."""
-    shown = on_plot.points(record)
-    groups = [
-        _group("stopped early", "stopped", on_plot.OUTSIDE, shown.stopped),
-        _group("outside budget", "outside", on_plot.OUTSIDE, shown.outside),
-        _group("inside budget", "inside", on_plot.FEASIBLE, shown.feasible),
-        _group("front", "front", on_plot.FRONT, shown.front),
-        *(_group(b.label, "baseline", b.colour, b.runs, b.symbol) for b in shown.baselines),
-    ]
-    if shown.pre_trained is not None:
-        groups.append(_untouched(shown.pre_trained))
-    knee = shown.knee.label if shown.knee else None
-    return Front(name=record.name, groups=[group for group in groups if group.labels], knee=knee)
-
-
-def _untouched(accuracy: float) -> Group:
-    return Group(
-        name="pre-trained",
-        kind="pre-trained",
-        colour=on_plot.PRE_TRAINED,
-        labels=["untouched"],
-        forgetting=[0.0],
-        id_accuracy=[round(accuracy, _DIGITS)],
-        active=[0],
-    )
-
-
-def _group(
-    name: str, kind: str, colour: str, rows: Sequence[TrialRecord], symbol: str | None = None
-) -> Group:
-    """Rows from left to right."""
-    rows = sorted(rows, key=on_plot.place)
-    return Group(
-        name=name,
-        kind=kind,
-        colour=colour,
-        symbol=symbol,
-        labels=[row.label for row in rows],
-        forgetting=[round(row.metrics["forgetting"], _DIGITS) for row in rows],
-        id_accuracy=[round(row.metrics["id_accuracy"], _DIGITS) for row in rows],
-        active=[words.active_count(row) for row in rows],
-    )
+    """The live plot, which is the report's."""
+    measured = spots(points(record))
+    return Front(name=record.name, figure=front_plot(record).to_plotly_json() if measured else None)
 
 
 def _runs(record: SweepRecord) -> tuple[list[Run], list[Run], list[Run]]:

@@ -2,11 +2,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from made_up import sweep
+from made_up import baseline, sweep
 from matplotlib.transforms import Bbox
 
 from sweeper.report.labels import Box, Label, names, shifts
-from sweeper.report.points import points
+from sweeper.report.points import place, points
+from sweeper.report.view import HEIGHT, WIDTH, everything, near_front
 from sweeper.study.records import SweepRecord
 
 AREA = Box(0, 0, 1000, 400)
@@ -40,13 +41,9 @@ def test_a_name_stands_above_where_there_is_room_and_nowhere_where_there_is_none
     assert shifts([label], [(500, 200)], Box(480, 190, 520, 210)) == [None]
 
 
-def pixels(spot: tuple[float, float]) -> tuple[float, float]:
-    return 10 + 15 * spot[0], 4 * (spot[1] - 10)
-
-
 def test_each_baseline_has_one_name_at_its_best_run(literature: SweepRecord) -> None:
     shown = points(literature)
-    written = names(shown, pixels, AREA, (7, 15))
+    written = names(shown, everything(shown))
     assert [name.text for name in written] == ["pre-trained", *(b.label for b in shown.baselines)]
     best = {b.label: (b.best.metrics["forgetting"], b.best.metrics["id_accuracy"]) for b in shown.baselines}
     assert all(best[name.text] == name.spot for name in written[1:])
@@ -55,21 +52,54 @@ def test_each_baseline_has_one_name_at_its_best_run(literature: SweepRecord) -> 
 
 def test_each_mean_has_a_name_off_its_error_bars(confirmed: SweepRecord) -> None:
     shown = points(confirmed)
-    written = {
-        name.text: name for name in names(shown, pixels, AREA, (7, 15)) if name.text.startswith("mean")
-    }
+    view = everything(shown)
+    written = {name.text: name for name in names(shown, view) if name.text.startswith("mean")}
     assert set(written) == {f"mean of trial {mean.label}" for mean in shown.means}
     for mean in shown.means:
         name = written[f"mean of trial {mean.label}"]
         assert name.spot == mean.place
-        (x, y), (dx, dy) = pixels(name.spot), name.shift
+        (x, y), (dx, dy) = view.to_pixels(name.spot), name.shift
         box = bbox(x + dx, y + dy, 7 * len(name.text), 15)
-        assert not any(box.contains(*pixels(spot)) for other in shown.means for spot in other.spots)
+        assert not any(box.contains(*view.to_pixels(spot)) for other in shown.means for spot in other.spots)
 
 
 def test_a_baseline_on_the_pre_trained_point_needs_no_name() -> None:
     record = sweep()
-    written = [name.text for name in names(points(record), pixels, AREA, (7, 15))]
-    assert written == ["pre-trained", "linear", "full", "lora"]
-    untouched = replace(record, reference={})
-    assert "zero_shot" in [name.text for name in names(points(untouched), pixels, AREA, (7, 15))]
+    shown = points(record)
+    assert [name.text for name in names(shown, everything(shown))] == [
+        "pre-trained",
+        "linear",
+        "full",
+        "lora",
+    ]
+    bare = points(replace(record, reference={}))
+    assert "zero_shot" in [name.text for name in names(bare, everything(bare))]
+
+
+def test_what_lies_far_from_the_front_is_named_at_the_rim_with_its_figures() -> None:
+    record = sweep()
+    low = baseline("bad", 12.0, -40.0)
+    shown = points(replace(record, baselines=(*record.baselines, low)))
+    view = near_front(shown)
+    assert view is not None
+    rim = {name.text: name for name in names(shown, view) if "%" in name.text}
+    assert set(rim) == {"full 97.6 %, 31.4 pp →", "lora 96.9 %, 14.2 pp →", "↙ bad 12.0 %, -40.0 pp"}
+    for text, name in rim.items():
+        (x, y), (dx, dy) = view.to_pixels(name.spot), name.shift
+        box = bbox(x + dx, y + dy, 7 * len(text), 15)
+        assert box.x0 >= 0 and box.x1 <= WIDTH and box.y0 >= 0 and box.y1 <= HEIGHT
+        assert not name.led
+    assert rim["full 97.6 %, 31.4 pp →"].spot[0] == view.x[1]
+
+
+def test_a_view_holds_the_front_whole_and_reaches_twice_its_extent_at_most() -> None:
+    shown = points(sweep())
+    view = near_front(shown)
+    assert view is not None
+    spots = [place(trial) for trial in shown.front]
+    assert all(view.holds(spot) for spot in spots)
+    for (low, high), values in zip((view.x, view.y), zip(*spots, strict=True), strict=True):
+        assert high - low <= 1.15 * 5 * (max(values) - min(values))
+    near = replace(shown, baselines=[], outside=[])
+    assert near_front(near) is None  # nothing is far, so there is one view
+    assert near_front(replace(shown, front=[])) is None

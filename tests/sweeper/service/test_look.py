@@ -11,6 +11,7 @@ from prepared import HOSTILE, OUTCOMES, end, study
 from sweeper import cli
 from sweeper.driver.progress import sweep_line
 from sweeper.report import trials_frame
+from sweeper.report.plots import front_plot
 from sweeper.study.sweep_study import SweepStudy
 
 
@@ -54,18 +55,15 @@ def test_the_status_is_what_the_command_prints(
 
 
 def test_the_plot_has_every_measured_trial_once(sweep: SweepStudy, service: Make) -> None:
-    groups = {group["kind"]: group for group in service().get("/sweeps/clip_lambda/front").json()["groups"]}
-    points = {
-        (label, accuracy, forgetting, active)
-        for kind in ("outside", "inside", "front")
-        for label, accuracy, forgetting, active in zip(
-            *(groups[kind][name] for name in ("labels", "id_accuracy", "forgetting", "active")), strict=True
-        )
-    }
+    figure = service().get("/sweeps/clip_lambda/front").json()["figure"]
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    groups = [traces[name] for name in ("outside budget", "inside budget", "front")]
+    points = {pair for trace in groups for pair in zip(trace["y"], trace["x"], strict=True)}
     # The trial under way has figures already, and is not on the plot before it has ended.
-    assert points == {(str(number), *outcome) for number, outcome in enumerate(OUTCOMES)}
-    assert groups["front"]["labels"] == ["1", "0"]
-    assert groups["baseline"]["labels"] == ["full"]
+    assert points == {outcome[:2] for outcome in OUTCOMES}
+    assert traces["front"]["x"] == [1.0, 5.0]
+    assert traces["full"]["y"] == [96.0]
+    assert figure == front_plot(sweep.record()).to_plotly_json()
 
 
 def test_the_table_is_that_of_the_report(sweep: SweepStudy, service: Make) -> None:
@@ -92,7 +90,8 @@ def test_a_new_trial_is_seen_and_a_restart_forgets_nothing(sweep: SweepStudy, se
     end(sweep, 85.0, 4.0, 2)
     after = client.get(path, headers={"If-None-Match": before.headers["etag"]})
     assert after.status_code == 200
-    assert [group["labels"] for group in after.json()["groups"] if group["kind"] == "front"] == [["1", "6"]]
+    traces = {trace["name"]: trace for trace in after.json()["figure"]["data"]}
+    assert traces["front"]["y"] == [70.0, 85.0]
     assert service().get(path).json() == after.json()
 
 
