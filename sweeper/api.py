@@ -14,7 +14,7 @@ import pandas as pd
 from search_spaces import Space, as_text, change_space, load_space
 from sweeper.driver.progress import sweep_line
 from sweeper.errors import UserError
-from sweeper.report.frame import trials_frame
+from sweeper.report.frame import front_frame, trials_frame
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import located
 from sweeper.study.front import recommended
@@ -65,9 +65,7 @@ class Sweep:
     @property
     def front(self) -> pd.DataFrame:
         """The rows of `trials` that are on the front, by falling ID accuracy."""
-        record = self.record
-        rows = trials_frame(record).set_index("key", drop=False).loc[list(record.front)]
-        return rows.reset_index(drop=True)
+        return front_frame(self.record)
 
     @property
     def best(self) -> TrialRecord | None:

@@ -53,6 +53,12 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def front_frame(record: SweepRecord) -> pd.DataFrame:
+    """The rows of `trials_frame` that are on the front, by falling ID accuracy."""
+    rows = trials_frame(record).set_index("key", drop=False).loc[list(record.front)]
+    return rows.reset_index(drop=True)
+
+
 def curves_frame(record: SweepRecord) -> pd.DataFrame:
     """One row a point of a WiSE-FT curve: ``key``, ``label``, ``a`` (0 to 1), and the metrics at that point.
 

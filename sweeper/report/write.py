@@ -9,7 +9,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from sweeper.report.frame import confirmed_frame, curves_frame, trials_frame
+from sweeper.report.frame import confirmed_frame, curves_frame, front_frame, trials_frame
+from sweeper.report.latex import front_latex
 from sweeper.report.page import page
 from sweeper.report.picture import front_png
 from sweeper.study.front import REFERENCE_POINT, hypervolume, on_front, recommended
@@ -17,7 +18,7 @@ from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:
-    """Write ``index.html``, ``front.png``, ``trials.csv``, ``trials.parquet`` and ``front.json``.
+    """Write ``index.html``, ``trials.csv``, ``trials.parquet`` and ``front.png``, ``.json``, ``.csv``, ``.tex``.
 
     ``confirmed.csv`` is written too where trials are confirmed, ``curves.csv`` where a WiSE-FT curve has been
     measured.
@@ -42,6 +43,8 @@ def write_report(record: SweepRecord, folder: Path, recommended_command: str | N
         if len(table):
             _write(folder / name, table.to_csv(index=False).encode())
     _write(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
+    _write(folder / "front.csv", front_frame(record).to_csv(index=False).encode())
+    _write(folder / "front.tex", front_latex([record]).encode())
     _write(folder / "front.png", front_png(record))
     _write(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
     return folder / "index.html"

@@ -16,6 +16,8 @@ FILES = (
     "index.html",
     "front.png",
     "front.json",
+    "front.csv",
+    "front.tex",
     "trials.csv",
     "trials.parquet",
     "confirmed.csv",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from made_up import baseline
 from PIL import Image
 
 import sweeper.report.write as writing
@@ -15,7 +16,7 @@ from sweeper.report.groups import groups
 from sweeper.study.front import hypervolume, on_front, recommended
 from sweeper.study.records import SweepRecord
 
-FILES = ["front.json", "front.png", "index.html", "trials.csv", "trials.parquet"]
+FILES = ["front.csv", "front.json", "front.png", "front.tex", "index.html", "trials.csv", "trials.parquet"]
 
 
 class Page(HTMLParser):
@@ -95,6 +96,22 @@ def test_front_json(whole: SweepRecord, tmp_path: Path) -> None:
     assert [row["key"] for row in value["front"]] == list(whole.front)
     assert value["front"][0]["parameters"] == dict(front[0].parameters)
     assert value["front"][0]["active"] == list(front[0].active)
+
+
+def test_the_front_as_csv_and_as_latex(whole: SweepRecord, tmp_path: Path) -> None:
+    awkward = replace(whole, baselines=(*whole.baselines, baseline("a_b & 50%", 60.0, 3.0)))
+    write_report(awkward, tmp_path)
+    assert list(pd.read_csv(tmp_path / "front.csv")["key"]) == list(whole.front)
+    text = (tmp_path / "front.tex").read_text()
+    body = text.partition("\\midrule")[2].partition("\\bottomrule")[0].strip().splitlines()
+    cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in body]
+    labels = [trial.label for trial in on_front(whole)] + [row.label for row in whole.baselines]
+    assert [row[0].replace("\\_", "_") for row in cells[:-1]] == labels
+    assert [row[3] for row in cells[: len(whole.front)]] == [
+        f"{trial.metrics['id_accuracy']:.2f}" for trial in on_front(whole)
+    ]
+    assert body[-1].startswith(r"a\_b \& 50\%")
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in body}) == 1
 
 
 def test_page_says_what_the_sweep_is_and_recommends_the_knee(whole: SweepRecord, tmp_path: Path) -> None:
