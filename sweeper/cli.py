@@ -182,9 +182,20 @@ def status(name: Name, storage: Storage = None, server: Server = None) -> None:
 
 
 @app.command()
-def report(name: Name, storage: Storage = None, server: Server = None) -> None:
-    """Write a sweep's report again, also while it runs."""
-    _sweeps(storage, server).report(name)
+def report(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="of one sweep, or of several")],
+    to: Annotated[Path, typer.Option(help="of several, the folder to write")] = Path("compared"),
+    storage: Storage = None,
+    server: Server = None,
+) -> None:
+    """Write a sweep's report again, also while it runs; of several, put their fronts on one plot."""
+    if len(names) == 1:
+        return _sweeps(storage, server).report(names[0])
+    if server:
+        raise UserError("--server: a service writes the report of one sweep; give one name")
+    from sweeper.commands.local import Local
+
+    Local(storage).compare(names, to)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The sweeps that are kept here: in this working directory, or in a storage."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweeper.api import load
@@ -7,7 +8,7 @@ from sweeper.commands.options import say, show
 from sweeper.driver.progress import sweep_line, under_way
 from sweeper.errors import UserError
 from sweeper.report import front_table
-from sweeper.storage.folders import names
+from sweeper.storage import folders
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
 
@@ -29,7 +30,7 @@ class Local:
             for name in SweepStudy.names(storage):
                 say(sweep_line(SweepStudy(name, storage).record()))
             return
-        for name in names():
+        for name in folders.names():
             try:
                 say(load(name))
             except UserError as error:
@@ -46,3 +47,10 @@ class Local:
     def report(self, name: str) -> None:
         """Writes the report as the sweep stands now."""
         say(f"report: {load(name, storage=self._storage).report()}")
+
+    def compare(self, names: Sequence[str], to: Path) -> None:
+        """Writes the report of several sweeps as they stand now."""
+        from sweeper.report.compared import write_compared
+
+        records = [load(name, storage=self._storage).record for name in dict.fromkeys(names)]
+        say(f"report: {write_compared(records, to)}")

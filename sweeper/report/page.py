@@ -48,6 +48,11 @@ def page(record: SweepRecord, recommended_command: str | None = None) -> str:
     Args:
         recommended_command: the command that trains the recommended trial again.
     """
+    return render("page.html.jinja", **_content(record, recommended_command))
+
+
+def render(template: str, **content: Any) -> str:
+    """A page of a template, with its plots and tables."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -56,8 +61,8 @@ def page(record: SweepRecord, recommended_command: str | None = None) -> str:
         lstrip_blocks=True,
     )
     scripts = [get_plotlyjs(), environment.get_template("script.js.jinja").render()]
-    return environment.get_template("page.html.jinja").render(
-        **_content(record, recommended_command),
+    return environment.get_template(template).render(
+        **content,
         style=Markup(environment.get_template("style.css.jinja").render()),
         scripts=[Markup(script) for script in scripts],
         policy=_policy(scripts),

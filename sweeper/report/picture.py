@@ -4,6 +4,7 @@ from html import unescape
 from io import BytesIO
 from typing import Any
 
+import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -42,24 +43,32 @@ _DASHES = {None: "-", "dash": "--", "dot": ":"}
 
 def front_png(record: SweepRecord) -> bytes:
     """ID accuracy (percent) against forgetting (percentage points), validation splits, as a PNG."""
-    plot = front_plot(record).to_plotly_json()
+    title = f"{words.cut(record.name, 40)}: {words.budget(record)}"
+    return figure_png(front_plot(record), title, words.cut(words.no_front(record), 200))
+
+
+def figure_png(figure: go.Figure, title: str, note: str = "") -> bytes:
+    """A plot of fronts as a PNG, with a title, and a line below that."""
+    plot = figure.to_plotly_json()
     traces = [trace for trace in plot["data"] if trace.get("visible") != "legendonly"]
     named = [trace for trace in traces if trace.get("showlegend") is not False]
     rows = -(-len(named) // _PER_ROW)
     width, height = _LEFT + WIDTH + _RIGHT, _TOP + HEIGHT + _BOTTOM + rows * _ROW
-    figure = Figure(figsize=(width / 100, height / 100), dpi=_DPI)
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((_LEFT / width, 1 - (_TOP + HEIGHT) / height, WIDTH / width, HEIGHT / height))
+    drawn = Figure(figsize=(width / 100, height / 100), dpi=_DPI)
+    FigureCanvasAgg(drawn)
+    axes = drawn.add_axes((_LEFT / width, 1 - (_TOP + HEIGHT) / height, WIDTH / width, HEIGHT / height))
     for depth, trace in enumerate(traces):
         _draw(axes, trace, depth)
-    _dress(axes, plot["layout"], record)
+    _dress(axes, plot["layout"])
+    axes.set_title(_plain(title), loc="left", fontsize=12, pad=22 if note else 6)
+    axes.text(0, 1.02, _plain(note), transform=axes.transAxes, fontsize=9)
     handles = [_handle(trace) for trace in sorted(named, key=lambda trace: trace.get("legendrank", 1000))]
     below = (-0.005, -(_BOTTOM - 6) / HEIGHT)
     axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=below, ncols=_PER_ROW, frameon=False, fontsize=9
     )
     file = BytesIO()
-    figure.savefig(file, format="png", metadata={"Software": ""})
+    drawn.savefig(file, format="png", metadata={"Software": ""})
     return file.getvalue()
 
 
@@ -114,18 +123,11 @@ def _handle(trace: dict[str, Any]) -> Line2D:
     return Line2D([], [], label=_plain(trace["name"]), **line, **_marker(trace, size))
 
 
-def _dress(axes: Axes, layout: dict[str, Any], record: SweepRecord) -> None:
+def _dress(axes: Axes, layout: dict[str, Any]) -> None:
     axes.set_xlim(layout["xaxis"]["range"])
     axes.set_ylim(layout["yaxis"]["range"])
     axes.set_xlabel(layout["xaxis"]["title"]["text"])
     axes.set_ylabel(layout["yaxis"]["title"]["text"])
-    axes.set_title(
-        _plain(f"{words.cut(record.name, 40)}: {words.budget(record)}"),
-        loc="left",
-        fontsize=12,
-        pad=6 if record.front else 22,
-    )
-    axes.text(0, 1.02, _plain(words.cut(words.no_front(record), 200)), transform=axes.transAxes, fontsize=9)
     axes.grid(color="#e8eaed", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

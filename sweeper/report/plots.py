@@ -15,7 +15,7 @@ from sweeper.study.front import hypervolume_history
 from sweeper.study.records import SweepRecord, TrialRecord
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-_FORGETTING = "forgetting (percentage points)"
+FORGETTING = "forgetting (percentage points)"
 _AXIS = {
     "gridcolor": "#e8eaed",
     "zerolinecolor": "#c4c8ce",
@@ -30,7 +30,7 @@ def front_plot(record: SweepRecord) -> go.Figure:
     """ID accuracy (percent) against forgetting (percentage points), validation; hover names a point."""
     shown = on_plot.points(record)
     figure = go.Figure(
-        layout=layout(_FORGETTING, f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560)
+        layout=layout(FORGETTING, f"ID accuracy (%{words.per_class(record, 'id_accuracy')})", 560)
     )
     grey = {"symbol": "x-thin", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
     small = {"symbol": "line-ew", "size": 7, "line": {"color": on_plot.OUTSIDE, "width": 1.5}}
@@ -38,21 +38,21 @@ def front_plot(record: SweepRecord) -> go.Figure:
     strong = {"symbol": "circle", "size": 10, "color": on_plot.FRONT}
     _add_curves(figure, record, "WiSE-FT, others", shown.other_curves, visible="legendonly", legendrank=2001)
     _add_curves(figure, record, "WiSE-FT curve", shown.curves, legendrank=2000)
-    _add(figure, record, "stopped early", shown.stopped, small, opacity=on_plot.FAINT)
-    _add(figure, record, "outside budget", shown.outside, grey)
-    _add(figure, record, "inside budget", shown.feasible, plain)
+    add_rows(figure, record, "stopped early", shown.stopped, small, opacity=on_plot.FAINT)
+    add_rows(figure, record, "outside budget", shown.outside, grey)
+    add_rows(figure, record, "inside budget", shown.feasible, plain)
     front = "front, single runs" if shown.means else "front"
-    _add(figure, record, front, shown.front, strong, mode="lines+markers", line=_step(on_plot.FRONT))
+    add_rows(figure, record, front, shown.front, strong, mode="lines+markers", line=step(on_plot.FRONT))
     if shown.knee is not None:
         ring = {"symbol": "circle-open", "size": 20, "color": on_plot.KNEE, "line": {"width": 2.5}}
-        _add(figure, record, f"knee: trial {shown.knee.label}", [shown.knee], ring, hoverinfo="skip")
+        add_rows(figure, record, f"knee: trial {shown.knee.label}", [shown.knee], ring, hoverinfo="skip")
     _add_means(figure, shown.means)
     if shown.pre_trained is not None:
         _add_pre_trained(figure, shown.pre_trained)
     for baseline in shown.baselines:
         _add_baseline(figure, record, baseline)
-    _make_room(figure)
-    _add_views(figure, shown)
+    make_room(figure)
+    add_views(figure, shown)
     return figure
 
 
@@ -70,7 +70,7 @@ def hypervolume_plot(record: SweepRecord) -> go.Figure:
         x=numbers,
         y=areas,
         mode="lines+markers",
-        line=_step(on_plot.FRONT),
+        line=step(on_plot.FRONT),
         marker={"size": 5, "color": on_plot.FRONT},
         hovertemplate="after trial %{x}: %{y:.4f}<extra></extra>",
         showlegend=False,
@@ -103,12 +103,12 @@ def layout(x: str, y: str, height: int) -> dict[str, Any]:
     }
 
 
-def _step(colour: str) -> dict[str, Any]:
+def step(colour: str) -> dict[str, Any]:
     """At a forgetting between two front trials, the better known one is that which forgets less."""
     return {"shape": "hv", "color": colour, "width": 1.5}
 
 
-def _add(
+def add_rows(
     figure: go.Figure,
     record: SweepRecord,
     name: str,
@@ -183,7 +183,7 @@ def _add_baseline(figure: go.Figure, record: SweepRecord, baseline: on_plot.Base
     marker = {"symbol": baseline.symbol, "size": sizes, "color": baseline.colour, "opacity": 1.0}
     joined = {"mode": "lines+markers", "line": {"color": _faint(baseline.colour), "width": 1.2}}
     several = len(baseline.runs) > 1
-    _add(figure, record, baseline.label, baseline.runs, marker, **(joined if several else {}))
+    add_rows(figure, record, baseline.label, baseline.runs, marker, **(joined if several else {}))
 
 
 def _add_curves(
@@ -212,7 +212,7 @@ def _faint(colour: str) -> str:
     return f"rgba({red}, {green}, {blue}, 0.4)"
 
 
-def _add_views(figure: go.Figure, shown: on_plot.Points) -> None:
+def add_views(figure: go.Figure, shown: on_plot.Points) -> None:
     """The front with what lies around it, if that is not everything, and buttons for both."""
     near, views = near_front(shown), {}
     if near is not None:
@@ -251,7 +251,7 @@ def _view(shown: on_plot.Points, view: View) -> dict[str, Any]:
     return {
         "xaxis.range": list(view.x),
         "yaxis.range": list(view.y),
-        "xaxis.title.text": f"forgetting (pp); {left_out} more outside" if left_out else _FORGETTING,
+        "xaxis.title.text": f"forgetting (pp); {left_out} more outside" if left_out else FORGETTING,
         "annotations": [_annotation(name) for name in names(shown, view)],
     }
 
@@ -275,7 +275,7 @@ def _annotation(name: Name) -> dict[str, Any]:
     }
 
 
-def _make_room(figure: go.Figure) -> None:
+def make_room(figure: go.Figure) -> None:
     """Height for a legend of more than two rows, of six entries each."""
     entries = sum(trace.showlegend is not False for trace in figure.data)
     figure.update_layout(height=figure.layout.height + 20 * max(0, -(-entries // 6) - 2))

@@ -175,11 +175,15 @@ def _baselines(record: SweepRecord) -> list[Baseline]:
     drawn = []
     for position, group in enumerate(groups(record.baselines)):
         if group.best is not None:
-            symbol = BASELINE_SYMBOLS[position % len(BASELINE_SYMBOLS)]
             colour = BASELINE_COLOURS[position % len(BASELINE_COLOURS)]
             runs = sorted(group.measured, key=place)
-            drawn.append(Baseline(group.label, runs, group.best, symbol, colour))
+            drawn.append(Baseline(group.label, runs, group.best, symbol(position), colour))
     return drawn
+
+
+def symbol(position: int) -> str:
+    """Of the baseline at a position."""
+    return BASELINE_SYMBOLS[position % len(BASELINE_SYMBOLS)]
 
 
 def _curves(bearers: Sequence[tuple[TrialRecord, str]]) -> list[Curve]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.report.frame import confirmed_frame, curves_frame, front_frame, trials_frame
-from sweeper.report.latex import front_latex
+from sweeper.report.fronts import fronts_latex
 from sweeper.report.page import page
 from sweeper.report.picture import front_png
 from sweeper.study.front import REFERENCE_POINT, hypervolume, on_front, recommended
@@ -18,7 +18,7 @@ from sweeper.study.records import SweepRecord, TrialRecord
 
 
 def write_report(record: SweepRecord, folder: Path, recommended_command: str | None = None) -> Path:
-    """Write ``index.html``, ``trials.csv``, ``trials.parquet`` and ``front.png``, ``.json``, ``.csv``, ``.tex``.
+    """Write ``index.html``, ``trials`` as CSV and Parquet, and ``front`` as PNG, JSON, CSV and LaTeX.
 
     ``confirmed.csv`` is written too where trials are confirmed, ``curves.csv`` where a WiSE-FT curve has been
     measured.
@@ -37,16 +37,16 @@ def write_report(record: SweepRecord, folder: Path, recommended_command: str | N
     frame = trials_frame(record)
     parquet = BytesIO()
     frame.to_parquet(parquet, index=False)
-    _write(folder / "trials.csv", frame.to_csv(index=False).encode())
-    _write(folder / "trials.parquet", parquet.getvalue())
+    write_file(folder / "trials.csv", frame.to_csv(index=False).encode())
+    write_file(folder / "trials.parquet", parquet.getvalue())
     for name, table in (("confirmed.csv", confirmed_frame(record)), ("curves.csv", curves_frame(record))):
         if len(table):
-            _write(folder / name, table.to_csv(index=False).encode())
-    _write(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
-    _write(folder / "front.csv", front_frame(record).to_csv(index=False).encode())
-    _write(folder / "front.tex", front_latex([record]).encode())
-    _write(folder / "front.png", front_png(record))
-    _write(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
+            write_file(folder / name, table.to_csv(index=False).encode())
+    write_file(folder / "front.json", json.dumps(front_value(record), indent=2, default=str).encode())
+    write_file(folder / "front.csv", front_frame(record).to_csv(index=False).encode())
+    write_file(folder / "front.tex", fronts_latex([record]).encode())
+    write_file(folder / "front.png", front_png(record))
+    write_file(folder / "index.html", page(record, recommended_command).encode("utf-8", "backslashreplace"))
     return folder / "index.html"
 
 
@@ -93,7 +93,8 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content)
