@@ -252,6 +252,19 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    folder: Annotated[Path, typer.Argument(help="a folder that `export` has written")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE...", help="files to classify")],
+) -> None:
+    """Name the class of pictures with a model that was taken away: file, class and its probability."""
+    from trainables.export import Classifier
+
+    classifier = Classifier(folder)
+    for picture, (share, place) in zip(pictures, classifier.best(pictures), strict=True):
+        typer.echo(f"{picture}\t{classifier.classes[place]}\t{share:.4f}")
+
+
+@app.command()
 def delete(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="do it; else it is only said what would be")] = False,

@@ -8,39 +8,34 @@ import pandas as pd
 import torch
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from torch.nn.functional import normalize
 
-from trainables.backbones import open_backbone
-from trainables.export.adapter import CARD_FILE, load_adapter
-from trainables.export.trained import read_card
+from trainables.export import Classifier
 
 
 class Winner(PythonModel):
-    """Pixels (N, 3, H, W) from 0 to 255, preprocessed as the model wants them, to a probability a class."""
+    """Pictures to a probability a class."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Opens the pre-trained model and puts what was trained into it."""
-        folder = Path(context.artifacts["adapter"])
-        self._card = read_card(folder / CARD_FILE)
-        self._given = load_adapter(folder, open_backbone(**self._card["model"]))
+        self._classify = Classifier(Path(context.artifacts["adapter"]))
 
-    # Of a bare array MLflow makes no schema of its own, and asks for no types either.
-    @torch.no_grad()
-    def predict(
-        self,
-        context: PythonModelContext,
-        model_input: np.ndarray,
-        params: dict[str, Any] | None = None,
-    ) -> pd.DataFrame:
-        """A frame (N, C), its columns named by the classes."""
-        backbone, head = self._given.backbone, self._given.head
-        assert head is not None  # every adapter has one
-        features = backbone(torch.as_tensor(np.asarray(model_input)))
-        if head.bias is None:
-            logits = backbone.logit_scale * normalize(features, dim=-1) @ head.weight.T
+    # Without a type of the input MLflow hands on whatever it is given.
+    def predict(self, context, model_input, params: dict[str, Any] | None = None) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+        """A frame (N, C), its columns named by the classes.
+
+        Args:
+            model_input: a picture or a list of them: paths, pictures of PIL, or arrays (H, W, 3) from 0 to
+                255; a frame whose first column has paths; or an array (N, 3, size, size) from 0 to 255 of
+                the model's own input size.
+        """
+        if isinstance(model_input, pd.DataFrame):
+            model_input = model_input.iloc[:, 0].tolist()
+        if isinstance(model_input, np.ndarray) and model_input.ndim == 4 and model_input.shape[1] == 3:
+            found = self._classify.of_pixels(torch.as_tensor(model_input))
         else:
-            logits = features @ head.weight.T + head.bias
-        return pd.DataFrame(logits.softmax(dim=-1).numpy(), columns=self._card["classes"])
+            several = isinstance(model_input, list | tuple) or getattr(model_input, "ndim", 3) == 4
+            found = self._classify(list(model_input) if several else [model_input])
+        return pd.DataFrame(found.numpy(), columns=list(self._classify.classes))
 
 
 set_model(Winner())

@@ -6,10 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mlflow.pyfunc
-import numpy as np
 from mlflow.entities import LoggedModelOutput
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 
 from sweeper.errors import UserError
 from sweeper.storage.outages import Patience
@@ -19,7 +16,6 @@ from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
 
 _NAME = "winner"
 _NEEDED = ("mlflow", "numpy", "open_clip_torch", "pandas", "safetensors", "timm", "torch", "torchvision")
-_PIXELS = Schema([TensorSpec(np.dtype(np.uint8), (-1, 3, -1, -1))])
 
 
 def log_winner(runs: Runs, trial: TrialRecord, adapter: Path) -> str:
@@ -74,11 +70,10 @@ def register_model(
 
 def _save(adapter: Path, folder: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it would like an example of a picture
+        warnings.simplefilter("ignore")  # it would like an example of a picture, and one kind of input
         mlflow.pyfunc.save_model(
             folder,
             python_model=str(Path(__file__).with_name("served.py")),
             artifacts={"adapter": str(adapter)},
-            signature=ModelSignature(inputs=_PIXELS),
             pip_requirements=[f"{package}=={version(package)}" for package in _NEEDED],
         )

@@ -1,17 +1,22 @@
 """What commands say of sets whose accuracies are not plain."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from search_spaces import load_space
+from sweeper import cli
 from sweeper.commands.evaluate import evaluation_table
 from sweeper.driver.pictures import pictures
 from trainables import open_problem
 from trainables.backbones import open_backbone
+from trainables.engine.training import Training, measure_reference
+from trainables.export import FORMATS, Trained
 
 SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 
@@ -68,3 +73,36 @@ def test_the_pictures_of_all_splits_are_counted_and_a_subset_of_classes_is_told(
     assert list(pictures(replace(problem, ood={"some": fewer})))[1] == (
         "pictures of ood/some: test 25; answers among 2 of 10 classes"
     )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_pictures_are_classified_by_what_was_exported(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = load_space(SHIPPED, ["data.id.limit=20", "data.ood=[]"])
+    problem, space = open_problem(loaded), loaded.dump()
+    FORMATS[form](Trained(Training(problem, [space]), loaded.model, {}), tmp_path)
+    images = problem.task.val
+    files = [str(tmp_path / f"{number}.png") for number in range(len(images.labels))]
+    for file, pixels in zip(files, images.pixels, strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(file)
+    monkeypatch.setattr(sys, "argv", ["sweeper", "predict", str(tmp_path), *files])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    answers = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [file for file, _, _ in answers] == files
+    classes = problem.task.classes
+    right = [classes.index(name) == label for (_, name, _), label in zip(answers, images.labels, strict=True)]
+    # Nothing has been trained, so the answers are those of the pre-trained model.
+    assert 100 * sum(right) / len(right) == pytest.approx(measure_reference(problem, space)["id_accuracy"])
+    assert all(1 / len(classes) < float(share) <= 1 for _, _, share in answers)
+
+
+def test_a_folder_without_a_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sweeper", "predict", str(tmp_path), "a.png"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert f"{tmp_path}: it holds no model" in capsys.readouterr().err

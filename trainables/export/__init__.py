@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainables.export.adapter import load_adapter, write_adapter
+from trainables.export.classifier import Classifier
 from trainables.export.given import Given
 from trainables.export.head import Head
 from trainables.export.load import load_given
@@ -20,6 +21,7 @@ FORMATS: dict[str, Callable[[Trained, Path], None]] = {
 
 __all__ = [
     "FORMATS",
+    "Classifier",
     "Given",
     "Head",
     "Trained",

@@ -6,6 +6,7 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from trainables.backbones import class_vectors
 from trainables.engine.learner import Learner
@@ -45,6 +46,12 @@ class Head:
     def tensors(self) -> dict[str, Tensor]:
         """The head by the names of its parts."""
         return {"weight": self.weight} if self.bias is None else {"weight": self.weight, "bias": self.bias}
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, D) to (N, C)."""
+        if self.bias is None:
+            return normalize(features, dim=-1) @ self.weight.mT
+        return features @ self.weight.mT + self.bias
 
     @property
     def settings(self) -> dict[str, str]:

@@ -32,7 +32,7 @@ def load_given(path: Path, backbone: Backbone, model: Model) -> Given:
     """
     try:
         if path.is_dir():
-            return _loader(path)(path, backbone)
+            return load_folder(path, backbone)
         if not path.is_file():
             raise ProblemError("there is no such folder or file")
         return _of_file(path, backbone, model)
@@ -43,6 +43,15 @@ def load_given(path: Path, backbone: Backbone, model: Model) -> Given:
         # A file from elsewhere can break its reader in any way.
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ProblemError(f"{path}: cannot be read as weights of the space's model: {reason}") from error
+
+
+def load_folder(folder: Path, backbone: Backbone) -> Given:
+    """The model of a folder that a format's writer has written, on a backbone as `load_given` takes it.
+
+    Raises:
+        ProblemError: the folder is none, or does not fit the backbone.
+    """
+    return _loader(folder)(folder, backbone)
 
 
 def _of_file(path: Path, backbone: Backbone, model: Model) -> Given:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from search_spaces import load_space
 from sweeper.errors import UserError
@@ -60,5 +62,11 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     probabilities = loaded.predict(images.pixels.numpy())
     assert tuple(probabilities.columns) == problem.task.classes
     right = np.mean(probabilities.to_numpy().argmax(axis=1) == images.labels.numpy())
+    pictures = [Image.fromarray(pixels.permute(1, 2, 0).numpy()) for pixels in images.pixels[:3]]
+    pictures[1].save("one.png")
+    for some in (pictures, [np.asarray(p) for p in pictures], np.stack([np.asarray(p) for p in pictures])):
+        np.testing.assert_allclose(loaded.predict(some), probabilities[:3], atol=1e-5)
+    for one in ("one.png", ["one.png"], pictures[1], pd.DataFrame({"path": ["one.png"]})):
+        np.testing.assert_allclose(loaded.predict(one), probabilities[1:2], atol=1e-5)
     given = load_given(adapter, problem.backbone, SPACE.model)
     assert 100 * right == pytest.approx(evaluate(problem, given, SPACE)["id_accuracy"])

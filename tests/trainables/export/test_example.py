@@ -1,6 +1,7 @@
 """The example in an exported folder names the classes that the model was measured to name."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,8 @@ from trainables import Problem, Training, measure_reference
 from trainables.backbones import class_sentences, open_backbone
 from trainables.data import load_task
 from trainables.engine.evaluate import evaluate
-from trainables.export import Trained, load_given, write_merged
+from trainables.errors import ProblemError
+from trainables.export import Classifier, Trained, load_given, write_merged
 from trainables.probes import KnnProbe
 
 MakeSpace = Callable[..., Space]
@@ -116,3 +118,14 @@ def test_the_example_answers_as_evaluate_counts(
     assert [path for path, _ in answers] == list(map(str, files))
     right = [Path(path).parent.name == name for path, name in answers]
     assert 100 * sum(right) / len(right) == pytest.approx(metrics["test/id_accuracy"])
+
+    # `Classifier` answers as the library alone does, whatever a picture comes as.
+    shutil.rmtree(tmp_path / "theirs", ignore_errors=True)
+    classifier = Classifier(moved)
+    by_path = classifier(files)
+    assert [classifier.classes[place] for place in by_path.argmax(dim=1)] == [name for _, name in answers]
+    opened = [Image.open(path) for path in files]
+    torch.testing.assert_close(classifier(opened), by_path)
+    torch.testing.assert_close(classifier([np.asarray(picture) for picture in opened]), by_path)
+    with pytest.raises(ProblemError, match=r"gone\.png: cannot be read as a picture"):
+        classifier([pictures / "gone.png"])
