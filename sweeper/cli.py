@@ -221,10 +221,15 @@ def export(
         typer.Option(help="of a path, the model with so many open blocks; else its best inside the budget"),
     ] = None,
     storage: Storage = None,
+    server: Server = None,
 ) -> None:
     """Take a trained model away: into a folder, into MLflow's registry, or both."""
     if (to is None) != (form is None) or not (to or register):
         raise UserError("give --to and --format for a folder, --register for MLflow's registry, or all three")
+    if server:
+        if form != Format.ADAPTER or not to or register or blocks is not None:
+            raise UserError("--server: a service gives adapters of its front; use --to with --format adapter")
+        return Remote(server).export(name, trial, to)
     from sweeper.api import load
 
     sweep = load(name, storage=storage)

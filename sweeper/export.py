@@ -6,7 +6,7 @@ from pathlib import Path
 
 from search_spaces import Space
 from sweeper.errors import UserError
-from sweeper.storage.folders import SweepFolder
+from sweeper.storage.folders import SweepFolder, fresh_folder
 from sweeper.study.front import recommended, worth
 from sweeper.study.reading import space_of
 from sweeper.study.records import SweepRecord, TrialRecord
@@ -41,15 +41,9 @@ def export(
     """
     if form not in FORMATS:
         raise UserError(f"--format {form}: there is none; there are {', '.join(FORMATS)}")
-    _refuse_used(to)
-    chosen, trained = _taken(study, folder, trial, blocks)
-    beside = to.absolute().parent
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
-        written = Path(scratch) / "written"
-        written.mkdir()
-        FORMATS[form](trained, written)
-        written.rename(to)
+    with fresh_folder(to) as folder_to:
+        chosen, trained = _taken(study, folder, trial, blocks)
+        FORMATS[form](trained, folder_to)
     return chosen
 
 
@@ -84,11 +78,6 @@ def _taken(
     space = space_of(study.space, record, chosen)
     place = place_of(folder, study, chosen)
     return chosen, restored(_without_tests(space), space, place, chosen)
-
-
-def _refuse_used(to: Path) -> None:
-    if to.is_file() or (to.is_dir() and any(to.iterdir())):
-        raise UserError(f"--to {to}: it is in use; name a folder that is not there yet, or an empty one")
 
 
 def place_of(folder: SweepFolder, study: SweepStudy, model: TrialRecord) -> str:

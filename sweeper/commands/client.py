@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +13,7 @@ from search_spaces import Space
 from search_spaces.messages import NAME_RULE
 from search_spaces.part import Name
 from sweeper.errors import UserError
+from sweeper.storage.folders import ADAPTER_FILES
 
 _SECONDS = 90.0  # that the service may take to answer, which itself waits for Ray
 _REPORT_SECONDS = 600.0
@@ -70,6 +72,12 @@ class Client:
         path = f"/sweeps/{_named(name)}/report"
         self._ask("GET", path, timeout=_REPORT_SECONDS)
         return f"{self._url}{path}"
+
+    def adapter(self, name: str, model: str, folder: Path) -> None:
+        """Writes what a model of the front has learned into a folder that is there."""
+        for file in ADAPTER_FILES:
+            path = f"/sweeps/{_named(name)}/adapters/{quote(model, safe='')}/{file}"
+            (folder / file).write_bytes(self._ask("GET", path, timeout=_REPORT_SECONDS).content)
 
     def _value(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         value: dict[str, Any] = self._ask(method, path, **what).json()

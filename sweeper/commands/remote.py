@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from search_spaces import as_text, load_space
 from sweeper.commands.options import Name, Rename, Server, Set, SpaceFile, console, say
 from sweeper.errors import UserError
+from sweeper.storage.folders import fresh_folder
 
 app = typer.Typer()
 
@@ -104,6 +106,12 @@ class Remote:
     def report(self, name: str) -> None:
         """Where the report is."""
         say(f"report: {self._client.report(name)}")
+
+    def export(self, name: str, trial: str | None, to: Path) -> None:
+        """Writes the adapter of a trial of the front into a folder, all of it or nothing."""
+        with fresh_folder(to) as folder:
+            self._client.adapter(name, trial or "recommended", folder)
+        say(f"exported {trial or 'the recommended trial'} as adapter: {to}")
 
 
 def _told(sweep: dict[str, Any]) -> None:

@@ -20,7 +20,9 @@ from sweeper.service.people import Person, Role
 from sweeper.service.reports import Reports
 from sweeper.service.settings import Settings
 from sweeper.service.store import Snapshot, Store
+from sweeper.storage.folders import SweepFolder
 from sweeper.study.changes import changed
+from sweeper.study.front import on_front, recommended
 
 #: What the service itself keeps, in its working directory: spaces handed in, whose they are, and reports.
 FOLDER = "service"
@@ -32,6 +34,7 @@ class Desk:
 
     def __init__(self, settings: Settings, home: Path) -> None:
         self._store, self._jobs = Store(settings.storage), Jobs(home)
+        self._home = home
         self._spaces = home / FOLDER / "spaces"
         self._owners = Owners(home / FOLDER / "owners")
         self._reports = Reports(home / FOLDER / "reports")
@@ -90,6 +93,30 @@ class Desk:
     async def report(self, name: str, file: str) -> Path:
         """A file of a sweep's report, as the sweep stands now."""
         return await self._reports.file(await run_in_threadpool(self.begun, name), file)
+
+    def adapter(self, name: str, model: str, file: str) -> Path:
+        """A file of what a model of the front has learned, as drivers write it at a sweep's end.
+
+        Args:
+            model: a label or key of the front, or ``recommended``.
+
+        Raises:
+            ServiceError: 404, there is no such sweep or model, or its adapter is not here.
+        """
+        record = self.begun(name).record
+        named = {model.label: model for model in on_front(record)}
+        if knee := recommended(record):
+            named["recommended"] = knee
+        chosen = named.get(model) or next((one for one in named.values() if one.key == model), None)
+        if chosen is None:
+            there = ", ".join(named) or "nothing yet"
+            raise ServiceError(404, f"the front of sweep '{name}' has no model '{model}'; it has {there}")
+        path = SweepFolder(name, self._home).path / "adapters" / chosen.key / file
+        if not path.is_file():
+            raise ServiceError(
+                404, f"the adapter of trial {chosen.label} is not here; a sweep's are written at its end"
+            )
+        return path
 
     def log(self, name: str, job_id: str | None) -> str:
         """What a job of the sweep has written; its latest job's, unless another one is named."""

@@ -16,6 +16,7 @@ from sweeper.service.desk import Desk
 from sweeper.service.errors import Problem, ServiceError
 from sweeper.service.models import Front, Health, Me, Sweep, Sweeps
 from sweeper.service.reports import FILES
+from sweeper.storage.folders import ADAPTER_FILES
 from sweeper.study.records import SweepRecord
 
 Known = Annotated[Name, InPath(description=f"name of a sweep: {NAME_RULE}", examples=["clip_lambda"])]
@@ -98,6 +99,21 @@ def _add_files(router: APIRouter, desk: Desk) -> None:
         if file not in FILES:
             raise ServiceError(404, f"a report has no such file; it may have {', '.join(FILES)}")
         return _file(await desk.report(name, file))
+
+    @router.get(
+        "/sweeps/{name}/adapters/{model}/{file}",
+        response_class=Response,
+        responses=problems({404: "no such sweep, or its front has no such model"}) | content("*/*"),
+    )
+    def adapter_file(
+        name: Known,
+        model: Annotated[str, InPath(description="a trial of the front, or recommended")],
+        file: Annotated[str, InPath(description=" or ".join(ADAPTER_FILES))],
+    ) -> Response:
+        """A file of what a model of the front has learned, for `python -m sweeper predict`."""
+        if file not in ADAPTER_FILES:
+            raise ServiceError(404, f"an adapter has no such file; it has {', '.join(ADAPTER_FILES)}")
+        return _file(desk.adapter(name, model, file))
 
 
 def _file(path: Path) -> FileResponse:

@@ -2,6 +2,9 @@
 
 import difflib
 import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,8 @@ from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import located, shown
 
 _SWEEPS = "sweeps"
+#: As `trainables.export.write_adapter` names them; it would bring torch along.
+ADAPTER_FILES = ("adapter.json", "adapter.safetensors")
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,21 @@ def names(home: Path = Path()) -> list[str]:
 def references(home: Path = Path()) -> Path:
     """Where scores of pre-trained models are kept, beside the sweeps."""
     return home / _SWEEPS / ".references"
+
+
+@contextmanager
+def fresh_folder(to: Path) -> Iterator[Path]:
+    """A folder to write into, which becomes the one that is asked for when all is written, or nothing does.
+
+    Raises:
+        UserError: the folder is in use.
+    """
+    if to.is_file() or (to.is_dir() and any(to.iterdir())):
+        raise UserError(f"--to {to}: it is in use; name a folder that is not there yet, or an empty one")
+    beside = to.absolute().parent
+    beside.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
+        written = Path(scratch) / "written"
+        written.mkdir()
+        yield written
+        written.rename(to)
