@@ -8,9 +8,9 @@ between 0.01 and 10, as a person has to write it who knows nothing yet; rank amo
 which seed both the sampler and the training. What the budget sampler takes for granted was chosen on
 trainings of three epochs. A search ends at the first trial inside the budget, or after MOST. The samplers are
 Optuna's, told of the constraint by `trial.set_constraint`, as the sweep makes them: the first ten trials of
-TPE and GP, and the first fifty of NSGA-II, are points of a scrambled Sobol' sequence. Bisection halves the logarithm of lambda at
-rank 8. Trainings are counted, not seconds: all have the same epochs. The seeds of one way train side by side
-in packs; a trial's numbers do not depend on its pack.
+TPE and GP, and the first fifty of NSGA-II, are points of a scrambled Sobol' sequence. Bisection halves the
+logarithm of lambda at rank 8. Trainings are counted, not seconds: all have the same epochs. The seeds of one
+way train side by side in packs; a trial's numbers do not depend on its pack.
 
     python -m benchmarks.cost_of_budget            # about an hour of one core; --only WAY for a part
 """
