@@ -80,8 +80,8 @@ def test_pictures_are_classified_by_what_was_exported(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loaded = load_space(SHIPPED, ["data.id.limit=20", "data.ood=[]"])
-    problem, space = open_problem(loaded), loaded.dump()
-    FORMATS[form](Trained(Training(problem, [space]), loaded.model, {}), tmp_path)
+    problem = open_problem(loaded)
+    FORMATS[form](Trained(Training(problem, [loaded]), loaded.model, {}), tmp_path)
     images = problem.task.val
     files = [str(tmp_path / f"{number}.png") for number in range(len(images.labels))]
     for file, pixels in zip(files, images.pixels, strict=True):
@@ -95,7 +95,7 @@ def test_pictures_are_classified_by_what_was_exported(
     classes = problem.task.classes
     right = [classes.index(name) == label for (_, name, _), label in zip(answers, images.labels, strict=True)]
     # Nothing has been trained, so the answers are those of the pre-trained model.
-    assert 100 * sum(right) / len(right) == pytest.approx(measure_reference(problem, space)["id_accuracy"])
+    assert 100 * sum(right) / len(right) == pytest.approx(measure_reference(problem, loaded)["id_accuracy"])
     assert all(1 / len(classes) < float(share) <= 1 for _, _, share in answers)
 
 

@@ -155,11 +155,11 @@ def test_the_adapter_of_the_winner_comes_from_the_service(
     ask = ("export", "clip_lambda", "--to", str(to), "--server", server, "--format")
     status, told = command(*ask, "adapter")
     assert status == 2 and "is not here; a sweep's are written at its end" in told and not to.exists()
-    problem, space = open_problem(sweep.space), sweep.space.dump()
+    problem = open_problem(sweep.space)
     for key in sweep.record().front:
         folder = SweepFolder("clip_lambda").path / "adapters" / key
         folder.mkdir(parents=True)
-        write_adapter(Trained(Training(problem, [space]), sweep.space.model, {}), folder)
+        write_adapter(Trained(Training(problem, [sweep.space]), sweep.space.model, {}), folder)
     assert command(*ask, "adapter")[0] == 0
     chosen = recommended(sweep.record())
     assert chosen is not None
