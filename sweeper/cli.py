@@ -288,12 +288,15 @@ def ui(
 ) -> None:
     """Open the MLflow UI on the sweeps of this working directory."""
     from sweeper.storage.optuna_storage import shown
-    from sweeper.tracking.runs import tracking_uri
+    from sweeper.tracking.runs import tracking_uri, views
 
     uri = tracking_uri()
     if uri.startswith("http"):
         say(f"MLflow serves its UI at {shown(uri)}")
         return
+    # Another database may be away, which the server itself tells.
+    if uri.startswith("sqlite:///") and Path(uri.removeprefix("sqlite:///")).is_file():
+        say(*(f"{name}: http://{host}:{port}{view}" for name, view in views(uri).items()))
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     # A command line can be read by every process of the machine, and the URI may have a password.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri

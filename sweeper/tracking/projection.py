@@ -45,6 +45,14 @@ def run_of_sweep(
     return Wanted(began, tags, space.flat, (), _metrics(figures, len(ends), at), status, now)
 
 
+def view(space: Space) -> tuple[list[str], str]:
+    """The columns in which a person compares runs, as MLflow's UI names them, and the one to sort by."""
+    best = "metrics.`id_accuracy`"
+    searched = [f"params.`{path}`" for path in space.search.parameters]
+    measured = [best, "metrics.`forgetting`", "metrics.`active_blocks`"]
+    return ["tags.`role`", *measured, *searched, "tags.`front`", "tags.`state`"], best
+
+
 def run_of_trial(
     trial: TrialRecord, record: SweepRecord, space: Space, parent: str, epochs: Epochs, known: Known | None
 ) -> Wanted:

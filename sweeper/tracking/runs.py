@@ -1,5 +1,6 @@
 """The MLflow runs of a sweep: what they hold, and how they get what they lack, in few calls."""
 
+import json
 import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ T = TypeVar("T")
 SWEEP = "sweep"
 # Lets the UI open an experiment on its runs, not on traces of language models.
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
+#: The key of the view on an experiment's runs that `sweeper ui` names, and the tag in which the UI looks.
+VIEW = "sweep"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 # MLflow takes 1000 entries in a batch, of which 100 parameters and 100 tags.
 _PARAMS, _METRICS = 100, 800
 _PAGE = 500
@@ -61,6 +65,16 @@ def check_mlflow(experiment: str, home: Path = Path()) -> None:
             raise UserError(
                 f"{server(uri)} refuses: {line(error)}; nothing has begun; mend it or set MLFLOW_TRACKING_URI"
             ) from None
+
+
+def views(uri: str) -> dict[str, str]:
+    """For each sweep's experiment, by its name, the part of the UI's address that shows its runs."""
+    found = MlflowClient(uri).search_experiments(order_by=["last_update_time DESC"])
+    return {
+        each.name: f"/#/experiments/{each.experiment_id}/runs?viewStateShareKey={VIEW}"
+        for each in found
+        if VIEW_TAG in each.tags
+    }
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment | None:
@@ -163,6 +177,12 @@ class Runs:
         run.epoch = max([run.epoch, *(metric.step for metric in wanted.epochs)])
         run.tags |= wanted.tags
         self._set_status(run, wanted)
+
+    def keep_view(self, columns: Sequence[str], order: str) -> None:
+        """Lets the UI show the experiment's runs with these columns, the best first."""
+        view = json.dumps({"selectedColumns": list(columns), "orderByKey": order, "orderByAsc": False})
+        if self.call(self.client.get_experiment, self.experiment).tags.get(VIEW_TAG) != view:
+            self.call(self.client.set_experiment_tag, self.experiment, VIEW_TAG, view)
 
     def log_artifact(self, key: str, place: str, path: Path) -> None:
         """Copies a file, or all files of a folder, to a place of a run."""

@@ -12,7 +12,7 @@ from sweeper.storage.outages import Patience
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy
 from sweeper.tracking.origin import origin
-from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end
+from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end, view
 from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
 from sweeper.tracking.winner import log_winner
 
@@ -204,6 +204,7 @@ class Tracker:
         known = self._runs.known.get(SWEEP)
         self._origin = {n: v for n, v in self._origin.items() if not known or n not in known.tags}
         self._write_sweep(record, "RUNNING")
+        self._runs.keep_view(*view(self._space))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "space.yaml"
             file.write_text(self._space.to_yaml())

@@ -16,6 +16,8 @@ import pytest
 from mlflow import MlflowClient
 from workplace import Workplace
 
+from sweeper.tracking.runs import views
+
 pytestmark = pytest.mark.slow
 
 
@@ -57,6 +59,20 @@ def test_the_compare_view_shows_what_was_searched_and_measured(
     page.locator(".js-plotly-plot svg").first.wait_for(timeout=60_000)
     shown = page.inner_text("body")
     assert "training.lr" in shown and "id_accuracy" in shown
+    page.close()
+
+
+def test_it_opens_on_the_runs_of_a_sweep_with_the_columns_of_a_comparison(
+    finished: Workplace, address: str, browser: Any
+) -> None:
+    where = views(f"sqlite:///{finished.folder}/mlflow.db")["clip_lambda"]
+    page = browser.new_page(viewport={"width": 1900, "height": 1000})
+    page.goto(address + where)
+    page.get_by_text("baseline-linear").first.wait_for(timeout=60_000)
+    headers = page.locator("[role=columnheader]").all_inner_texts()
+    for name in ("id_accuracy", "forgetting", "active_blocks", "method.lambda", "front"):
+        assert any(name in header for header in headers), headers
+    assert "Error loading shared view state" not in page.inner_text("body")
     page.close()
 
 
