@@ -1,6 +1,5 @@
 """Trials that train nothing: what they report is made up of their parameters, at once."""
 
-import json
 import math
 import random
 from collections.abc import Mapping
@@ -62,7 +61,7 @@ class DoNothing(tune.Trainable):  # type: ignore[misc]
         return True
 
     def step(self) -> dict[str, Any]:
-        return {"members": [report(m["key"], json.loads(m["space"])["method"]) for m in self.members]}
+        return {"members": [report(m["key"], m["space"].method.dump()) for m in self.members]}
 
 
 class PlainDoNothing(tune.Trainable):  # type: ignore[misc]

@@ -19,8 +19,13 @@ class Winner(PythonModel):
         """Opens the pre-trained model and puts what was trained into it."""
         self._classify = Classifier(Path(context.artifacts["adapter"]))
 
-    # Without a type of the input MLflow hands on whatever it is given.
-    def predict(self, context, model_input, params: dict[str, Any] | None = None) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+    # Of this type MLflow makes no schema: it hands on whatever it is given, and asks for no other type.
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """A frame (N, C), its columns named by the classes.
 
         Args:
@@ -28,13 +33,14 @@ class Winner(PythonModel):
                 255; a frame whose first column has paths; or an array (N, 3, size, size) from 0 to 255 of
                 the model's own input size.
         """
-        if isinstance(model_input, pd.DataFrame):
-            model_input = model_input.iloc[:, 0].tolist()
-        if isinstance(model_input, np.ndarray) and model_input.ndim == 4 and model_input.shape[1] == 3:
-            found = self._classify.of_pixels(torch.as_tensor(model_input))
+        given: Any = model_input
+        if isinstance(given, pd.DataFrame):
+            given = given.iloc[:, 0].tolist()
+        if isinstance(given, np.ndarray) and given.ndim == 4 and given.shape[1] == 3:
+            found = self._classify.of_pixels(torch.as_tensor(given))
         else:
-            several = isinstance(model_input, list | tuple) or getattr(model_input, "ndim", 3) == 4
-            found = self._classify(list(model_input) if several else [model_input])
+            several = isinstance(given, list | tuple) or getattr(given, "ndim", 3) == 4
+            found = self._classify(list(given) if several else [given])
         return pd.DataFrame(found.numpy(), columns=list(self._classify.classes))
 
 

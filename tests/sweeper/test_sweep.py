@@ -46,6 +46,8 @@ def test_the_report_has_all_its_files_and_they_agree(finished: Workplace) -> Non
     assert files == {
         "index.html",
         "front.png",
+        "front.csv",
+        "front.tex",
         "trials.csv",
         "trials.parquet",
         "front.json",
