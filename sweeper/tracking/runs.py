@@ -93,6 +93,8 @@ def _be_brief() -> None:
     # It would tell of every table that it makes, and of every call that a database did not answer.
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    # And that it can make no schema of pictures.
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.ERROR)
 
 
 @dataclass(slots=True)

@@ -70,7 +70,7 @@ def test_it_opens_on_the_runs_of_a_sweep_with_the_columns_of_a_comparison(
     page.goto(address + where)
     page.get_by_text("baseline-linear").first.wait_for(timeout=60_000)
     headers = page.locator("[role=columnheader]").all_inner_texts()
-    for name in ("id_accuracy", "forgetting", "active_blocks", "method.lambda", "front"):
+    for name in ("id_accuracy", "forgetting", "active_blocks", "training.lr", "front"):
         assert any(name in header for header in headers), headers
     assert "Error loading shared view state" not in page.inner_text("body")
     page.close()

@@ -33,7 +33,6 @@ def test_the_winner_is_a_model_that_mlflow_loads_and_registers(
     problem = open_problem(SPACE)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    mlflow.set_tracking_uri(uri)
     study = SweepStudy.create(SPACE, ("a", "b"), {}, 1, open_storage(None, tmp_path / "journal"))
     job = study.next_trial()
     assert job is not None
