@@ -81,6 +81,10 @@ class Space(Part):
         limits = [limit_of(text).excess(metrics) for text in self.search.limits]
         return [self.budget.excess(int(metrics["active_blocks"]), budget), *limits]
 
+    def feasible(self, metrics: Mapping[str, float], budget: int) -> bool:
+        """Whether a model is inside its budget of blocks and all limits; as for `excesses`."""
+        return all(excess <= 0 for excess in self.excesses(metrics, budget))
+
     @property
     def packable(self) -> bool:
         """Whether trials may share one frozen model: the method can, and all that is searched is packable."""

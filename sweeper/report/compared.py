@@ -92,9 +92,5 @@ def _fact(record: SweepRecord) -> str:
 def _unlike(records: Sequence[SweepRecord]) -> list[str]:
     """Which settings of the model and of the data differ between sweeps."""
     names = dict.fromkeys(name for record in records for name in record.space if name.startswith(_SHARED))
-    return [name for name in names if any(_differs(records[0], other, name) for other in records[1:])]
-
-
-def _differs(one: SweepRecord, other: SweepRecord, name: str) -> bool:
-    missing: Any = None
-    return bool(one.space.get(name, missing) != other.space.get(name, missing))
+    one, *others = (record.space for record in records)
+    return [name for name in names if any(other.get(name) != one.get(name) for other in others)]

@@ -54,7 +54,7 @@ def with_points(
 
 def _point(record: TrialRecord, point: Mapping[str, Any], space: Space, budget: int) -> TrialRecord:
     name, blocks, scaling = point["name"], int(point["blocks"]), point["scaling"]
-    inside = max(space.excesses(point["metrics"], budget)) <= 0
+    inside = space.feasible(point["metrics"], budget)
     of_path = name.startswith("blocks-")
     where = f" at {blocks} block{'' if blocks == 1 else 's'}" if of_path else ""
     return replace(

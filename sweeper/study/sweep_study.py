@@ -332,7 +332,7 @@ class SweepStudy:
         if report["state"] != "complete":
             return report
         trained = [point for point in report["points"] if not point["scaling"]]
-        inside = [p for p in trained if max(self.space.excesses(p["metrics"], self.budget)) <= 0]
+        inside = [point for point in trained if self.space.feasible(point["metrics"], self.budget)]
         best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
         return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 

@@ -80,24 +80,16 @@ class RecordedStep(Step):
     mid-step, runs as `Step` does.
     """
 
-    def __init__(
-        self,
-        learner: Learner,
-        optimizers: Sequence[Packed],
-        clip: ClipNorm | None = None,
-        scale: LossScale | None = None,
-        accumulate: int = 1,
-    ) -> None:
-        super().__init__(learner, optimizers, clip, scale, accumulate)
-        self._can = learner.objective.recordable
-        self._course: Hashable = None
-        self._fetched = False
-        self._recorded: _Recorded | None = None
+    _can = True  # as far as has been seen
+    _course: Hashable = None
+    _fetched = False
+    _recorded: "_Recorded | None" = None
 
     def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
         """As `Step.run`. The result is overwritten by the next step."""
         course = self._learner.method.course(epoch)
-        if self._can and course == self._course and self._recorded is None:
+        can = self._can and self._learner.objective.recordable
+        if can and course == self._course and self._recorded is None:
             self._record(StandingBatch(batch, self._fetched), epoch)
         if self._can and course == self._course and self._recorded:
             return self._recorded.replay(batch, float(share))

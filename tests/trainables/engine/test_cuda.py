@@ -48,7 +48,7 @@ def on_gpu(problem: Problem) -> Problem:
     return replace(problem.to("cuda"), reference={})
 
 
-def trained(problem: Problem, spaces: list[dict[str, Any]], prefix: bool = False) -> Training:
+def trained(problem: Problem, spaces: list[Space], prefix: bool = False) -> Training:
     made = Training(problem, spaces, Prefix(problem.backbone, 1.0) if prefix else None)
     for _ in range(made.epochs):
         made.run_epoch()

@@ -9,6 +9,7 @@ from typing import Any
 from freed_memory import TENSOR, apart, only_glibc, pages, use_memory
 from made_up_probe import MadeUpProbe
 
+from search_spaces import Space
 from trainables import Problem
 from trainables.engine.encoder import Encoder
 from trainables.engine.measures import Split
@@ -69,7 +70,7 @@ def pages_of_a_trial(problem: Problem, member: dict[str, Any]) -> list[int]:
 
 
 def test_a_trial_keeps_memory_from_epoch_to_epoch_and_gives_it_back_when_it_fails(
-    problem: Problem, make_space: Callable[..., dict[str, Any]], tmp_path: Path
+    problem: Problem, make_space: Callable[..., Space], tmp_path: Path
 ) -> None:
     space = make_space("lora", epochs=3)
     member = {"key": "a", "space": space, "folder": str(tmp_path / "a")}

@@ -23,14 +23,14 @@ def any_problem(request: pytest.FixtureRequest) -> Problem:
     return problem
 
 
-def trained(problem: Problem, spaces: list[dict[str, Any]], prefix: Prefix | None) -> list[dict[str, float]]:
+def trained(problem: Problem, spaces: list[Space], prefix: Prefix | None) -> list[dict[str, float]]:
     """Metrics of every epoch and of the test splits, one row a member and epoch."""
     training = Training(problem, spaces, prefix)
     rows = [metrics for _ in range(training.epochs) for metrics in training.run_epoch()]
     return [{n: v for n, v in row.items() if n != "seconds"} for row in [*rows, *training.test()]]
 
 
-def agree(problem: Problem, spaces: list[dict[str, Any]], prefix: Prefix) -> None:
+def agree(problem: Problem, spaces: list[Space], prefix: Prefix) -> None:
     plain, shared = trained(problem, spaces, None), trained(problem, spaces, prefix)
     for theirs, ours in zip(plain, shared, strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

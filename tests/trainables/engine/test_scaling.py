@@ -53,7 +53,7 @@ def test_every_weight_has_the_share_of_its_layer(
         assert torch.equal(weight, after[tensor]), tensor
 
 
-def asked(make_space: MakeSpace, most: int, **method: Any) -> dict[str, Any]:
+def asked(make_space: MakeSpace, most: int, **method: Any) -> Space:
     points = {"scale": [0.5], "lines": [0.2], "most_blocks": most}
     space = make_space("selective_lora", {"rank": 2, **method}, lr=1e-2, epochs=3)
     return space.model_copy(update={"points": Points.model_construct(**points)})

@@ -60,7 +60,7 @@ def test_a_price_keeps_its_weight_where_gradients_are_clipped(
     assert not torch.equal(*(made.learner.objective.weight for made in both))
 
 
-def trained(problem: Problem, space: dict[str, Any], prefix: bool = False) -> dict[str, Tensor]:
+def trained(problem: Problem, space: Space, prefix: bool = False) -> dict[str, Tensor]:
     made = Training(problem, [space], Prefix(problem.backbone, 1.0) if prefix else None)
     losses = [made.train_epoch() for _ in range(made.epochs)]
     return {"losses": torch.stack(losses), **{n: p.detach() for n, p in made.learner.trained().items()}}
@@ -110,7 +110,7 @@ def test_no_more_pictures_than_a_part_pass_the_model_together(
     assert sizes == [3, 3, 2, 2]
 
 
-def kept_bytes(problem: Problem, space: dict[str, Any]) -> tuple[int, list[Tensor]]:
+def kept_bytes(problem: Problem, space: Space) -> tuple[int, list[Tensor]]:
     """What a loss keeps for its backward pass, and the gradients."""
     made = Training(problem, [space] * 2 if space.method.name != "full" else [space])
     kept: dict[int, int] = {}

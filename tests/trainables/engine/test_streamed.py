@@ -63,7 +63,7 @@ def opened(problem: Problem, folder: Path, workers: int) -> Problem:
     return replace(problem, task=load(), prompts=None, probes=(probe,), workers=workers).to("cpu")
 
 
-def measured(problem: Problem, spaces: list[dict[str, Any]], prefix: Prefix | None = None) -> list[Any]:
+def measured(problem: Problem, spaces: list[Space], prefix: Prefix | None = None) -> list[Any]:
     training = Training(problem, spaces, prefix)
     epochs = [training.run_epoch() for _ in range(training.epochs)]
     return [

@@ -25,9 +25,7 @@ BLOCKS = 8
 TIMED = {"seconds"}
 
 
-def trained_through(
-    problem: Problem, spaces: list[dict[str, Any]]
-) -> tuple[dict[str, Tensor], list[list[Metrics]]]:
+def trained_through(problem: Problem, spaces: list[Space]) -> tuple[dict[str, Tensor], list[list[Metrics]]]:
     """Trained tensors, and the metrics of each member at every epoch and at the end."""
     training = Training(problem, spaces)
     rows = [training.run_epoch() for _ in range(training.epochs)] + [training.test()]

@@ -94,7 +94,7 @@ def norm_space(make_space: MakeSpace) -> dict[str, Any]:
     )
 
 
-def begin_second_phase(any_problem: Problem, space: dict[str, Any]) -> Training:
+def begin_second_phase(any_problem: Problem, space: Space) -> Training:
     """At the end of the first run."""
     training = Training(any_problem, [space])
     for _ in range(EPOCHS):
