@@ -16,6 +16,8 @@ from sweeper.study.records import SweepRecord, TrialRecord
 
 _METRICS = ("id_accuracy", "forgetting")
 _FEWEST = 3
+_NONE = 0.5  # where no blocks stand, for which a log scale has no place
+_ROOM = 1.2  # times the number at a tick is that at the next one, at least
 
 
 def blocks_plot(record: SweepRecord) -> go.Figure | None:
@@ -47,11 +49,21 @@ def blocks_plot(record: SweepRecord) -> go.Figure | None:
 def _two_plots(record: SweepRecord) -> dict[str, Any]:
     accuracy = f"ID accuracy (%{per_class(record, 'id_accuracy')})"
     both = layout("active blocks", accuracy, 560)
-    ticks = sorted({*by_blocks(record), len(record.blocks)})
-    both["xaxis"] |= {"type": "log", "tickvals": ticks, "anchor": "y2"}
+    ticks = _apart(sorted({*by_blocks(record), len(record.blocks)}))
+    at = [tick or _NONE for tick in ticks]
+    both["xaxis"] |= {"type": "log", "tickvals": at, "ticktext": [str(tick) for tick in ticks], "anchor": "y2"}
     both["yaxis2"] = {**both["yaxis"], "title": {"text": "forgetting (pp)"}, "domain": [0.0, 0.44]}
     both["yaxis"] |= {"domain": [0.52, 1.0]}
     return both
+
+
+def _apart(ticks: Sequence[int]) -> list[int]:
+    """The largest tick, and below it those that leave the next one room on a log scale."""
+    chosen: list[int] = []
+    for tick in reversed(ticks):
+        if not chosen or (tick or _NONE) <= chosen[-1] / _ROOM:
+            chosen.append(tick)
+    return chosen[::-1]
 
 
 def _add(
@@ -62,11 +74,11 @@ def _add(
     mode: str,
     marker: dict[str, Any],
 ) -> None:
-    """Rows on both plots, by rising number of blocks; none, for which a log scale has no place, is at 1/2."""
+    """Rows on both plots, by rising number of blocks."""
     rows = sorted((r for r in rows if "active_blocks" in r.metrics), key=lambda r: r.metrics["active_blocks"])
     for axis, metric in zip(("y", "y2"), _METRICS, strict=True):
         figure.add_scatter(
-            x=[row.metrics["active_blocks"] or 0.5 for row in rows],
+            x=[row.metrics["active_blocks"] or _NONE for row in rows],
             y=[row.metrics[metric] for row in rows],
             yaxis=axis,
             customdata=[hover.of_run(record, row) for row in rows],
@@ -85,7 +97,7 @@ def _add_means(figure: go.Figure, record: SweepRecord) -> None:
     for axis, metric in zip(("y", "y2"), _METRICS, strict=True):
         means = [one.interval(metric) for one in found]
         figure.add_scatter(
-            x=[one.trial.metrics["active_blocks"] or 0.5 for one in found],
+            x=[one.trial.metrics["active_blocks"] or _NONE for one in found],
             y=[mean.mean for mean in means if mean],
             error_y={"type": "data", "array": [mean.half_width or 0.0 for mean in means if mean]},
             yaxis=axis,

@@ -49,13 +49,17 @@ def everything(shown: Points) -> View:
 
 
 def near_front(shown: Points) -> View | None:
-    """A view of the front and of what lies around it; None where that is everything, or there is no front."""
-    front = [place(row) for row in shown.front] + [spot for mean in shown.means for spot in mean.spots]
+    """A view of the front and of what lies around it; None where there is no front.
+
+    Nor is there one where it would be of everything, or of less than half.
+    """
     if not shown.front:
         return None
+    front = [place(row) for row in shown.front] + [spot for mean in shown.means for spot in mean.spots]
     limits = View(*(_reach([spot[axis] for spot in front]) for axis in (0, 1)))
-    near = [spot for spot in spots(shown) if limits.holds(spot)]
-    return View.around(near) if len(near) < len(spots(shown)) else None
+    every = spots(shown)
+    near = [spot for spot in every if limits.holds(spot)]
+    return View.around(near) if len(every) / 2 <= len(near) < len(every) else None
 
 
 def _reach(values: Sequence[float]) -> Range:

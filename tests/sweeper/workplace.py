@@ -20,7 +20,9 @@ REPOSITORY = Path(__file__).parents[2]
 SMALL = (
     "training.epochs=2",
     "training.batch_size=64",
-    "data.ood=[{source: digits, shift: inverted}]",
+    "data.id.limit=300",
+    "data.ood=[{source: digits, shift: inverted, limit: 100}]",
+    "data.probes=[{source: glyphs, limit: 100, score: zero_shot}]",
     "resources.pack=1",
 )
 

@@ -103,3 +103,5 @@ def test_a_view_holds_the_front_whole_and_reaches_twice_its_extent_at_most() -> 
     near = replace(shown, baselines=[], outside=[])
     assert near_front(near) is None  # nothing is far, so there is one view
     assert near_front(replace(shown, front=[])) is None
+    alone = replace(shown, front=shown.front[:1], feasible=[], means=[])
+    assert near_front(alone) is None  # it would leave out nearly everything
