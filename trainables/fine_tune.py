@@ -38,7 +38,7 @@ class FineTune(tune.Trainable):
         "epochs": metrics of the epochs that this process has not reported yet, "metrics": the last known,
         with those on the test splits at the end, "active": names of active blocks, "closing_order": as
         `Method.closing_order` gives it, "curve": the WiSE-FT curve, at the end and where it is asked,
-        "points": what is told of the points so far, as `Point.told`}``.
+        "points": what is saved of the points so far, as `Point.saved`}``.
         A member that has ended is not reported again. "again" is a member of a pack that was too large for
         the memory: it has lost nothing, and can go on from its checkpoint in a smaller pack.
         over: whether all members have ended. To stop then is up to Tune's scheduler.
@@ -49,7 +49,7 @@ class FineTune(tune.Trainable):
         keep_freed_memory()
         self.reset_config(config)
         resources = self.members[0]["space"].resources
-        self.problem = replace(problem, reference=reference).given(resources)
+        self.problem = replace(problem, reference=reference).placed(resources)
         self.prefix = Prefix(self.problem.backbone, resources.cache_gib, self.problem.workers)
         # What is here now stays. To look through it for garbage after every pack takes as long as ten steps.
         gc.freeze()
@@ -97,11 +97,11 @@ class FineTune(tune.Trainable):
     def _blame(self, error: Exception) -> tuple[str, str]:
         """State and reason of every member after an error that is no single member's."""
         if not out_of_memory(error):
-            return "failed", _told(error)
+            return "failed", _message(error)
         if len(self.members) > 1:
-            return "again", f"out of memory in a pack of {len(self.members)} ({_told(error)})"
+            return "again", f"out of memory in a pack of {len(self.members)} ({_message(error)})"
         remedy = "lower training.batch_size, raise training.accumulate, or use a GPU with more memory"
-        return "failed", f"out of memory: {remedy} ({_told(error)})"
+        return "failed", f"out of memory: {remedy} ({_message(error)})"
 
     @contextmanager
     def _alone(self, k: int) -> Iterator[None]:
@@ -111,7 +111,7 @@ class FineTune(tune.Trainable):
         except (OSError, ProblemError) as error:
             if machine_fault(error):
                 raise
-            self.failures[k] = _told(error)
+            self.failures[k] = _message(error)
 
     def _advance(self) -> list[dict[str, Any]]:
         reported = self.training.epoch if self.training else 0
@@ -189,7 +189,7 @@ class FineTune(tune.Trainable):
             epochs=self.histories[k][reported:],
             active=method.active_blocks()[k],
             closing_order=method.closing_order()[k],
-            points=[point.told for point in points],
+            points=[point.saved for point in points],
         )
 
     def _report(self, k: int, state: str, **details: Any) -> dict[str, Any]:
@@ -219,5 +219,5 @@ def _unsound(metrics: Metrics) -> str | None:
     )
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

@@ -60,12 +60,12 @@ class Problem:
         """What is said of each picture that is left out since it cannot be read, once."""
         sets = [self.task.train, self.task.val, self.task.test, *self.ood.values()]
         sets += [images for probe in self.probes for images in probe.image_sets]
-        return list(dict.fromkeys(told for images in sets for told in images.damaged))
+        return list(dict.fromkeys(damaged for images in sets for damaged in images.damaged))
 
-    def given(self, resources: Resources) -> "Problem":
+    def placed(self, resources: Resources) -> "Problem":
         """The same problem on the device, and with the processes, of a resolved ``resources`` section."""
-        here = replace(self, workers=workers_of(resources))
-        return here.to(device_for(resources.gpus_per_trial))
+        placed = replace(self, workers=workers_of(resources))
+        return placed.to(device_for(resources.gpus_per_trial))
 
     def to(self, device: str) -> "Problem":
         """The same problem with its model and data on a device."""

@@ -109,7 +109,7 @@ def measure_rates(folder: Path, workers: int, rounds: int) -> list[dict[str, Any
     )
     plain = partial(bare, folder, rows, EYE.transform(), workers)
     drawn = partial(bare, folder, rows, random, workers)
-    whole_kept = replace(kept, whole=kept.whole.here())
+    whole_kept = replace(kept, whole=kept.whole.made_ready())
     groups: list[dict[str, Way]] = [
         {
             "bare DataLoader": plain,

@@ -38,7 +38,7 @@ def estimate(problem: Problem, space: Space) -> Cost:
     resources = space.resources
     use_threads(resources.cpus_per_trial)
     gpus = resources.gpus_per_trial if torch.cuda.is_available() else 0
-    training = Training(problem.given(resources.model_copy(update={"gpus_per_trial": gpus})), [space])
+    training = Training(problem.placed(resources.model_copy(update={"gpus_per_trial": gpus})), [space])
     training.run_batches(1)
     steps = min(_STEPS, training.batches)
     step = _seconds(lambda: training.run_batches(steps)) / steps

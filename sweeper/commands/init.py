@@ -127,9 +127,9 @@ def _other_tags(model: Mapping[str, str]) -> str:
 
 def _sizes(found: FolderSet) -> str:
     """How many pictures each split has: ``train 60, val 20, test 20 pictures``. None may be empty."""
-    taken = parts(found.own, None, whole_test=False)
-    listed = {part.own: found.listed(part.own).labels for part in taken.values()}
-    counts = {split: len(rows_of(part, listed[part.own], seed=0)) for split, part in taken.items()}
+    taken = parts(found.split_names, None, whole_test=False)
+    listed = {part.split: found.listed(part.split).labels for part in taken.values()}
+    counts = {split: len(rows_of(part, listed[part.split], seed=0)) for split, part in taken.items()}
     for split, count in counts.items():
         refuse_empty(split, count)
     return ", ".join(f"{split} {counts[split]}" for split in SPLITS if split in counts) + " pictures"

@@ -48,7 +48,7 @@ def serve(
 def submit(space: SpaceFile, set_: Set = [], name: Rename = None, server: Server = None) -> None:  # noqa: B006
     """Have a service run a sweep."""
     loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
-    _told(_client(server).submit(loaded))
+    _print_state(_client(server).submit(loaded))
 
 
 @app.command()
@@ -73,7 +73,7 @@ def logs(
 @app.command()
 def stop(name: Name, server: Server = None) -> None:
     """Have a service stop a sweep; what it has found stays, and it can be resumed."""
-    _told(_client(server).stop(name))
+    _print_state(_client(server).stop(name))
 
 
 class Remote:
@@ -84,7 +84,7 @@ class Remote:
 
     def resume(self, name: str, trials: int | None, retry_failed: bool, settings: Sequence[str]) -> None:
         """Has a sweep go on."""
-        _told(self._client.resume(name, trials, retry_failed, settings))
+        _print_state(self._client.resume(name, trials, retry_failed, settings))
 
     def show_all(self) -> None:
         """A line a sweep."""
@@ -114,7 +114,7 @@ class Remote:
         say(f"exported {trial or 'the recommended trial'} as adapter: {to}")
 
 
-def _told(sweep: dict[str, Any]) -> None:
+def _print_state(sweep: dict[str, Any]) -> None:
     """What has become of a sweep that something was asked of."""
     say(f"{sweep['name']}: {_state(sweep)} (job {sweep['job']})")
 

@@ -42,7 +42,7 @@ def choose_pack(problem: Problem, space: Space, at_once: int) -> int:
         return space.resources.pack
     keep_freed_memory()  # as in the processes of the trials
     try:
-        return _fastest(problem.given(space.resources), space, at_once)
+        return _fastest(problem.placed(space.resources), space, at_once)
     finally:
         return_freed_memory()
 

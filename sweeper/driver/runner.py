@@ -255,7 +255,7 @@ def _threads(cpus: float) -> Iterator[None]:
 
 
 def _reference(problem: Problem, space: Space) -> Metrics:
-    return measure_reference(problem.given(space.resources), space)
+    return measure_reference(problem.placed(space.resources), space)
 
 
 def _run(

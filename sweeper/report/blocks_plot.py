@@ -51,7 +51,12 @@ def _two_plots(record: SweepRecord) -> dict[str, Any]:
     both = layout("active blocks", accuracy, 560)
     ticks = _apart(sorted({*by_blocks(record), len(record.blocks)}))
     at = [tick or _NONE for tick in ticks]
-    both["xaxis"] |= {"type": "log", "tickvals": at, "ticktext": [str(tick) for tick in ticks], "anchor": "y2"}
+    both["xaxis"] |= {
+        "type": "log",
+        "tickvals": at,
+        "ticktext": [str(tick) for tick in ticks],
+        "anchor": "y2",
+    }
     both["yaxis2"] = {**both["yaxis"], "title": {"text": "forgetting (pp)"}, "domain": [0.0, 0.44]}
     both["yaxis"] |= {"domain": [0.52, 1.0]}
     return both

@@ -34,16 +34,23 @@ def compared_plot(records: Sequence[SweepRecord]) -> go.Figure | None:
     on_fronts, baselines = [], []
     for place, record in enumerate(records):
         colour, shown = _COLOURS[place % len(_COLOURS)], on_plot.points(record)
-        told: dict[str, Any] = {"hovertemplate": f"%{{customdata}}<extra>{plain(record.name, 40)}</extra>"}
+        hovered: dict[str, Any] = {"hovertemplate": f"%{{customdata}}<extra>{plain(record.name, 40)}</extra>"}
         circle = {"symbol": "circle", "size": 10, "color": colour}
         add_rows(
-            figure, record, record.name, shown.front, circle, mode="lines+markers", line=step(colour), **told
+            figure,
+            record,
+            record.name,
+            shown.front,
+            circle,
+            mode="lines+markers",
+            line=step(colour),
+            **hovered,
         )
         for baseline in shown.baselines:
             symbol = symbols.setdefault(baseline.label, on_plot.symbol(len(symbols)))
             marker = {"symbol": symbol, "size": 10, "color": colour}
             name = f"{record.name}: {baseline.label}"
-            add_rows(figure, record, name, [baseline.best], marker, **told)
+            add_rows(figure, record, name, [baseline.best], marker, **hovered)
             baselines.append(replace(baseline, label=name, runs=[baseline.best], colour=colour))
         on_fronts += shown.front
     if not figure.data:

@@ -148,7 +148,7 @@ def _facts(record: SweepRecord) -> list[tuple[str, str]]:
         ("model", words.model(record)),
         ("ID task", words.task(record)),
         *([("mean per class", ", ".join(per_class))] if (per_class := words.means_per_class(record)) else []),
-        *([("counted on", told)] if (told := counted.pictures(record)) else []),
+        *([("counted on", numbers)] if (numbers := counted.pictures(record)) else []),
         ("budget", words.budget(record)),
         ("mode", words.mode(record.mode, record.budget)),
         ("progress", words.counts(record)),

@@ -38,7 +38,7 @@ def setting(value: Any, record: SweepRecord | None = None) -> str:
 
 def damaged(record: SweepRecord) -> str:
     """How many pictures are left out since they cannot be read, and which; of very many, the first."""
-    named = [told.removeprefix("path: ").partition(" cannot be read")[0] for told in record.damaged]
+    named = [message.removeprefix("path: ").partition(" cannot be read")[0] for message in record.damaged]
     count = f"{len(named)} damaged {'picture' if len(named) == 1 else 'pictures'}"
     return f"{count}: {', '.join(named[:_NAMED])}{', ...' if len(named) > _NAMED else ''}"
 

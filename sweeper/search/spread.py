@@ -55,8 +55,8 @@ class SpreadStart(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """The trial's point, while the other sampler would draw at random."""
-        told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        if param_name not in self._paths or len(told) >= self._startup:
+        ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        if param_name not in self._paths or len(ended) >= self._startup:
             return self._learning.sample_independent(study, trial, param_name, param_distribution)
         point = _point(trial.number, len(self._paths), self._seed)
         return _value(param_distribution, float(point[self._paths.index(param_name)]))

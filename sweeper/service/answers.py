@@ -32,10 +32,10 @@ UNKNOWN = {404: "no such sweep; the message names the nearest"}
 UNCHANGED: Responses = {304: {"description": "unchanged since the answer that has this ETag"}}
 
 
-def problems(told: dict[int, str] | None = None) -> Responses:
+def problems(described: dict[int, str] | None = None) -> Responses:
     """What a route may refuse with, for the OpenAPI document."""
-    described = _EVERYWHERE | (told or {})
-    return {status: {"model": Problem, "description": described[status]} for status in sorted(described)}
+    every = _EVERYWHERE | (described or {})
+    return {status: {"model": Problem, "description": every[status]} for status in sorted(every)}
 
 
 def content(kind: str) -> Responses:

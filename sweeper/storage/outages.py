@@ -63,7 +63,7 @@ class Patience:
         self._waiting = waiting
         self._given_up = given_up or threading.Event()
         self._lock = threading.Lock()
-        self._told = False
+        self._away = False
 
     def outlast(self, operation: Callable[[bool], T]) -> T:
         """What the operation returns, once the server answers.
@@ -96,7 +96,7 @@ class Patience:
 
     def _tell(self, away: bool, sentence: str) -> None:
         with self._lock:
-            changed, self._told = away != self._told, away
+            changed, self._away = away != self._away, away
         if changed and self._waiting:
             self._waiting(sentence)
 

@@ -28,9 +28,9 @@ _STATES: dict[TrialState, State] = {
 
 def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
     """A trial of the search. Its parameters are all that its space has beyond the sweep's."""
-    told = folded(trial.params)
+    values = folded(trial.params)
     # In the order of the file, which a sampler may not keep to.
-    parameters = {path: told[path] for path in space.search.parameters if path in told} | told
+    parameters = {path: values[path] for path in space.search.parameters if path in values} | values
     if space.budget.mode == "mask" and "method.mask" not in parameters:
         parameters["method.active_blocks"] = budget
     record = TrialRecord(
@@ -40,7 +40,7 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
         method=space.method.name,
         role="trial",
         parameters=parameters,
-        **_told(trial),
+        **_outcome(trial),
     )
     return with_points(record, trial.user_attrs.get("points", ()), space, budget)
 
@@ -48,7 +48,7 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
 def with_points(
     record: TrialRecord, points: Sequence[Mapping[str, Any]], space: Space, budget: int
 ) -> TrialRecord:
-    """A run with the points that it has left, as `trainables.engine.points.Point.told` has them."""
+    """A run with the points that it has left, as `trainables.engine.points.Point.saved` has them."""
     return replace(record, points=tuple(_point(record, point, space, budget) for point in points))
 
 
@@ -86,7 +86,7 @@ def baseline_record(trial: FrozenTrial, runs: Mapping[str, BaselineRun]) -> Tria
         method=run.method,
         role="baseline",
         parameters=run.varied,
-        **_told(trial),
+        **_outcome(trial),
     )
 
 
@@ -100,7 +100,7 @@ def confirmation_record(trial: FrozenTrial, space: Space, budget: int) -> TrialR
         method=space.method.name,
         role="confirmation",
         parameters={"training.seed": seed},
-        **_told(trial),
+        **_outcome(trial),
     )
     return with_points(record, trial.user_attrs.get("points", ()), space, budget)
 
@@ -126,7 +126,7 @@ def written(rungs: Mapping[int, Objectives]) -> dict[str, list[float]]:
     return {str(epoch): list(objectives) for epoch, objectives in rungs.items()}
 
 
-def _told(trial: FrozenTrial) -> dict[str, Any]:
+def _outcome(trial: FrozenTrial) -> dict[str, Any]:
     """What a trial has reported so far, as a `TrialRecord` keeps it."""
     complete = trial.state == TrialState.COMPLETE
     return {

@@ -16,7 +16,7 @@ from trainables.errors import MissingError, ProblemError, warn
 from trainables.sections import DataSet
 from trainables.written import expanded
 
-_SPLIT_OF = {word: own for own, words in SPELLINGS.items() for word in words}
+_SPLIT_OF = {word: split for split, words in SPELLINGS.items() for word in words}
 _SPLIT_NAME = re.compile(rf"({'|'.join(_SPLIT_OF)})(?:[-_ .]?(?:set|data|images))?")
 _SOME = 4  # names that a message gives
 
@@ -36,17 +36,17 @@ class FolderSet:
     where: str
 
     @property
-    def own(self) -> Collection[str]:
+    def split_names(self) -> Collection[str]:
         """The set's own splits."""
         return self.folders.keys()
 
-    def listed(self, own: str) -> Listed:
+    def listed(self, split: str) -> Listed:
         """List the pictures of an own split.
 
         Raises:
             ProblemError: a class folder has none.
         """
-        folder = self.folders[own]
+        folder = self.folders[split]
         found = [picture_files(folder / name) for name in self.classes]
         kinds = ", ".join(PICTURES)
         if not any(found):
@@ -69,12 +69,12 @@ def open_folder(source: DataSet) -> FolderSet:
     folders = _split_folders(source.path)
     if source.split is not None and "" not in folders:
         raise ProblemError(f"split: {source.path} has folders for its splits already; remove split")
-    classes = {own: _classes(folder) for own, folder in folders.items()}
+    classes = {split: _classes(folder) for split, folder in folders.items()}
     first = next(iter(folders))
-    for own in folders:
-        if differ := sorted(set(classes[own]) ^ set(classes[first])):
+    for split in folders:
+        if differ := sorted(set(classes[split]) ^ set(classes[first])):
             raise ProblemError(
-                f"path: {folders[own]} has other class folders than {folders[first]}: {_some(differ)}"
+                f"path: {folders[split]} has other class folders than {folders[first]}: {_some(differ)}"
             )
     return FolderSet(folders, classes[first], source.path)
 
@@ -86,18 +86,18 @@ def _split_folders(path: str) -> dict[str, Path]:
     if not marked and not whole.is_dir():
         raise MissingError(f"path: no such folder: {whole}")
     candidates = _spelled_out(str(whole)) if marked else _named_like_splits(whole)
-    found = {own: folders for own, folders in candidates.items() if folders}
-    for own, (folder, *others) in found.items():
+    found = {split: folders for split, folders in candidates.items() if folders}
+    for split, (folder, *others) in found.items():
         if others:
             raise ProblemError(
-                f"path: {folder} and {others[0]} could both be {own}; rename the one that is not meant"
+                f"path: {folder} and {others[0]} could both be {split}; rename the one that is not meant"
             )
     if marked and not found:
         above = next(folder for folder in whole.parents if "{split}" not in str(folder))
-        there = _some([folder.name for folder in subfolders(above)]) if above.is_dir() else ""
-        hint = f"; the folders in {above} are {there}" if there else ""
+        names = _some([folder.name for folder in subfolders(above)]) if above.is_dir() else ""
+        hint = f"; the folders in {above} are {names}" if names else ""
         raise MissingError(f"path: no such folder: {str(whole).replace('{split}', 'train')}{hint}")
-    splits = {own: folders[0] for own, folders in found.items()}
+    splits = {split: folders[0] for split, folders in found.items()}
     if splits and not marked:
         _look_beside(whole, splits)
     return splits or {WHOLE[0]: whole}
@@ -106,7 +106,7 @@ def _split_folders(path: str) -> dict[str, Path]:
 def _spelled_out(whole: str) -> dict[str, list[Path]]:
     """The folders that are there with the words for each split, however they are written, as placeholder."""
 
-    def there(words: Collection[str]) -> Iterator[Path]:
+    def present(words: Collection[str]) -> Iterator[Path]:
         for word in words:
             for spelling in (word, word.capitalize(), word.upper()):
                 folder = Path(whole.replace("{split}", spelling))
@@ -116,16 +116,16 @@ def _spelled_out(whole: str) -> dict[str, list[Path]]:
                     yield folder
 
     found: list[Path] = []
-    return {own: list(there(words)) for own, words in SPELLINGS.items()}
+    return {split: list(present(words)) for split, words in SPELLINGS.items()}
 
 
 def _named_like_splits(whole: Path) -> dict[str, list[Path]]:
     """The folders named like splits; a class may be called train too, so only those with folders in them."""
-    found: dict[str, list[Path]] = {own: [] for own in SPELLINGS}
+    found: dict[str, list[Path]] = {split: [] for split in SPELLINGS}
     for folder in subfolders(whole):
-        own = _split_of(folder.name)
-        if own is not None and subfolders(folder):
-            found[own].append(folder)
+        split = _split_of(folder.name)
+        if split is not None and subfolders(folder):
+            found[split].append(folder)
     return found
 
 
@@ -158,7 +158,7 @@ def _classes(folder: Path) -> tuple[str, ...]:
         raise ProblemError(f"path: {folder} has no class folders; {_folder_above(folder)}")
     if len(names) == 1:
         raise ProblemError(f"path: {folder} has one class folder only ({names[0]}); {_folder_below(folder)}")
-    splits = {own for name in names if (own := _split_of(name))}
+    splits = {split for name in names if (split := _split_of(name))}
     if len(splits) > 1:
         raise ProblemError(
             f"path: {folder} has folders named like splits ({_some(names)}) without class folders in them; "

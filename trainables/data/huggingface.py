@@ -19,7 +19,7 @@ from trainables.errors import MissingError, ProblemError
 from trainables.sections import DataSet
 from trainables.written import expanded
 
-_SPLITS = {name: own for own, names in SPELLINGS.items() for name in names}
+_SPLITS = {name: split for split, names in SPELLINGS.items() for name in names}
 _LOCK = Lock()
 
 
@@ -98,16 +98,16 @@ class HuggingFaceSet:
         return self.place.where
 
     @property
-    def own(self) -> Collection[str]:
+    def split_names(self) -> Collection[str]:
         """The set's own splits."""
         return self.splits.keys()
 
-    def listed(self, own: str) -> Listed:
+    def listed(self, split: str) -> Listed:
         """List the pictures of an own split."""
-        split, labels = self.splits[own], self.labels[own]
-        fingerprint = str(_opened(self.place)[split]._fingerprint)
+        name, labels = self.splits[split], self.labels[split]
+        fingerprint = str(_opened(self.place)[name]._fingerprint)
         rows = np.arange(len(labels))
-        return Listed(HuggingFacePictures(self.place, split, self.column, fingerprint, rows), labels)
+        return Listed(HuggingFacePictures(self.place, name, self.column, fingerprint, rows), labels)
 
 
 def open_huggingface(source: DataSet) -> HuggingFaceSet:
@@ -127,7 +127,7 @@ def open_huggingface(source: DataSet) -> HuggingFaceSet:
     if _kind(opened[first].features[label]) in ("Image", "List", "Sequence"):
         raise ProblemError(f"label_column: {label} of {place.where} holds no labels; name another column")
     _encoded(place, first, image)
-    values = _labelled({own: opened[split] for own, split in splits.items()}, label, place)
+    values = _labelled({split: opened[name] for split, name in splits.items()}, label, place)
     lone = next(iter(values))
     if len(values) == 1 and (source.split is not None or set(opened) == {"train"}):
         # A set that has no splits is called train by the library.
@@ -136,7 +136,7 @@ def open_huggingface(source: DataSet) -> HuggingFaceSet:
         raise ProblemError(f"split: {place.where} comes with its own splits; remove split")
     names = getattr(opened[first].features[label], "names", None)
     labels, classes = (values, tuple(names)) if names else _numbered(values)
-    return HuggingFaceSet(place, {own: splits[own] for own in values}, image, labels, classes)
+    return HuggingFaceSet(place, {split: splits[split] for split in values}, image, labels, classes)
 
 
 @lru_cache
@@ -206,11 +206,11 @@ def _own_splits(opened: Mapping[str, Any], place: Place) -> dict[str, str]:
         return {WHOLE[0]: only}
     found: dict[str, str] = {}
     for name in opened:
-        own = _SPLITS.get(name.lower())
-        if own in found:
-            raise ProblemError(f"path: {place.where} has {found[own]} and {name}, which both mean {own}")
-        if own is not None:
-            found[own] = name
+        split = _SPLITS.get(name.lower())
+        if split in found:
+            raise ProblemError(f"path: {place.where} has {found[split]} and {name}, which both mean {split}")
+        if split is not None:
+            found[split] = name
     if not found:
         raise ProblemError(
             f"path: {place.where} has none of the splits train, validation and test, but {', '.join(opened)}"
@@ -260,14 +260,16 @@ def _labelled(tables: Mapping[str, Any], column: str, place: Place) -> dict[str,
     kinds = [table.features.get(column) for table in tables.values()]
     if any(kind != kinds[0] for kind in kinds):
         raise ProblemError(f"label_column: the splits of {place.where} have other classes under {column}")
-    found = {own: np.asarray(table.with_format("numpy")[column][:]) for own, table in tables.items()}
+    found = {split: np.asarray(table.with_format("numpy")[column][:]) for split, table in tables.items()}
     said = f"label_column: {column} of {place.where}"
     if any(values.dtype.kind not in "iuU" for values in found.values()):
         raise ProblemError(f"{said} holds neither names nor whole numbers throughout; name another column")
-    missing = {own: values < 0 for own, values in found.items() if values.dtype.kind == "i"}
+    missing = {split: values < 0 for split, values in found.items() if values.dtype.kind == "i"}
     if any(rows.any() and not rows.all() for rows in missing.values()):
         raise ProblemError(f"{said} has negative numbers, so labels are missing")
-    if labelled := {own: v for own, v in found.items() if own not in missing or not missing[own].any()}:
+    if labelled := {
+        split: v for split, v in found.items() if split not in missing or not missing[split].any()
+    }:
         return labelled
     raise ProblemError(f"{said} holds no labels, but -1 throughout")
 
@@ -275,5 +277,5 @@ def _labelled(tables: Mapping[str, Any], column: str, place: Place) -> dict[str,
 def _numbered(values: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Rows], tuple[str, ...]]:
     """Labels of a column of names or whole numbers: its different values in order are the classes."""
     different = np.unique(np.concatenate(list(values.values())))
-    labels = {own: np.searchsorted(different, found).astype(np.int64) for own, found in values.items()}
+    labels = {split: np.searchsorted(different, found).astype(np.int64) for split, found in values.items()}
     return labels, tuple(map(str, different))

@@ -21,7 +21,7 @@ class Pixels(Protocol):
     def picture(self, row: int) -> Tensor:
         """One picture (3, H, W), uint8; also where they differ in size."""
 
-    def here(self) -> "Pixels":
+    def made_ready(self) -> "Pixels":
         """The same pictures, made ready on this machine."""
 
 
@@ -54,7 +54,7 @@ class ImageSet:
     def to(self, device: str) -> "ImageSet":
         """The same images with their labels on a device, and those pixels that are in memory."""
         answers = None if self.answers is None else self.answers.to(device)
-        pixels = self.pixels.to(device) if isinstance(self.pixels, Tensor) else self.pixels.here()
+        pixels = self.pixels.to(device) if isinstance(self.pixels, Tensor) else self.pixels.made_ready()
         return replace(self, pixels=pixels, labels=self.labels.to(device), answers=answers)
 
     def batches(self, size: int) -> Iterator[Tensor]:

@@ -24,28 +24,28 @@ _CAMEL = re.compile(r"(?:[A-Z][a-z]{2,}){2,}")
 _COUNTED = re.compile(r"(?:\d+|n\d{8})[-. ]+(?=[^\W\d])")
 
 
-def class_names(source: DataSet, own: Sequence[str]) -> tuple[str, ...]:
+def class_names(source: DataSet, ids: Sequence[str]) -> tuple[str, ...]:
     """Give the names that the source asks for, else CLIP_benchmark's, else the set's own as words.
 
     Raises:
         ProblemError: there are not as many as the set has classes, or in another order; or they cannot be
             read or written.
     """
-    asked = source.classes
-    if asked is None:
-        return _usual_names(_known(source), own)
+    named = source.classes
+    if named is None:
+        return _usual_names(_known(source), ids)
     # Folders called by ImageNet's ids say themselves which of its classes they are, all or some.
-    if asked == "imagenet" and (by_id := imagenet_names(own)):
+    if named == "imagenet" and (by_id := imagenet_names(ids)):
         return by_id
-    names = _asked_names(asked)
-    if len(names) != len(own):
-        some = ", ".join(own[:3]) + (", ..." if len(own) > 3 else "")
-        raise ProblemError(f"classes: {len(names)} names are given for the {len(own)} classes {some}")
+    names = _names_of(named)
+    if len(names) != len(ids):
+        some = ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+        raise ProblemError(f"classes: {len(names)} names are given for the {len(ids)} classes {some}")
     if unwritable := [name for name in names if not is_writable(name)]:
         raise ProblemError(f"classes: {unwritable[0]!r} has control characters; give it without them")
-    _refuse_another_order(names, own)
-    if names == KNOWN_SETS["imagenet"].classes and all(map(_WNID.fullmatch, own)):
-        _refuse_other_synsets(own)
+    _refuse_another_order(names, ids)
+    if names == KNOWN_SETS["imagenet"].classes and all(map(_WNID.fullmatch, ids)):
+        _refuse_other_synsets(ids)
     return names
 
 
@@ -73,19 +73,19 @@ def is_named(source: DataSet, names: Sequence[str]) -> bool:
     return not any(map(_ID.fullmatch, names))
 
 
-def sentences(source: DataSet, own: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
+def sentences(source: DataSet, usual: Sequence[str] = USUAL_TEMPLATES) -> tuple[str, ...]:
     """Give the templates that the source asks for, else CLIP_benchmark's, else the set's own."""
-    asked = source.templates
-    if asked is None:
+    templates = source.templates
+    if templates is None:
         known = _known(source)
-        return known.templates if known else tuple(own)
-    if not isinstance(asked, str):
-        return tuple(asked)
-    if asked == "simple":
+        return known.templates if known else tuple(usual)
+    if not isinstance(templates, str):
+        return tuple(templates)
+    if templates == "simple":
         from open_clip.zero_shot_metadata import SIMPLE_IMAGENET_TEMPLATES
 
         return tuple(template("{}") for template in SIMPLE_IMAGENET_TEMPLATES)
-    return KNOWN_SETS[asked].templates
+    return KNOWN_SETS[templates].templates
 
 
 def as_words(names: Sequence[str]) -> tuple[str, ...]:
@@ -94,27 +94,27 @@ def as_words(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ProblemError: two of them are one then.
     """
-    said = [re.sub(r"(?<=[a-z])/(?=[a-z])|[_\s]+", " ", name).strip() or name for name in names]
-    said = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) if _CAMEL.fullmatch(name) else name for name in said]
+    words = [re.sub(r"(?<=[a-z])/(?=[a-z])|[_\s]+", " ", name).strip() or name for name in names]
+    words = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) if _CAMEL.fullmatch(name) else name for name in words]
     # A number before every name, as CUB-200 and Stanford Dogs have it.
-    bare = [_COUNTED.sub("", name) for name in said]
-    if all(map(_COUNTED.match, said)) and len(set(bare)) == len(bare):
-        said = bare
-    (name, times), *_ = Counter(said).most_common(1) or [("", 0)]
+    bare = [_COUNTED.sub("", name) for name in words]
+    if all(map(_COUNTED.match, words)) and len(set(bare)) == len(bare):
+        words = bare
+    (name, times), *_ = Counter(words).most_common(1) or [("", 0)]
     if times > 1 and len(set(names)) == len(names):
-        one, two, *_ = (own for own, words in zip(names, said, strict=True) if words == name)
+        one, two, *_ = (one for one, spoken in zip(names, words, strict=True) if spoken == name)
         raise ProblemError(f"classes: {one} and {two} are both '{name}' in words; give names here, as a list")
-    return tuple(said)
+    return tuple(words)
 
 
-def _usual_names(known: KnownSet | None, own: Sequence[str]) -> tuple[str, ...]:
+def _usual_names(known: KnownSet | None, ids: Sequence[str]) -> tuple[str, ...]:
     if known and known.classes:
         # Where torchvision has no names, they are as many as the labels that occur.
-        if all(name.isdigit() for name in own) and len(own) <= len(known.classes):
-            return known.classes[: len(own)]
-        if len(own) == len(known.classes):
+        if all(name.isdigit() for name in ids) and len(ids) <= len(known.classes):
+            return known.classes[: len(ids)]
+        if len(ids) == len(known.classes):
             return known.classes
-    return as_words(own)
+    return as_words(ids)
 
 
 def _known(source: DataSet) -> KnownSet | None:
@@ -125,12 +125,12 @@ def _known(source: DataSet) -> KnownSet | None:
     return KNOWN_SETS.get((source.dataset or "").lower()) if source.source == "torchvision" else None
 
 
-def _asked_names(asked: str | Sequence[str]) -> tuple[str, ...]:
-    if not isinstance(asked, str):
-        return tuple(asked)
-    if asked.lower() in KNOWN_SETS and (names := KNOWN_SETS[asked.lower()].classes):
+def _names_of(named: str | Sequence[str]) -> tuple[str, ...]:
+    if not isinstance(named, str):
+        return tuple(named)
+    if named.lower() in KNOWN_SETS and (names := KNOWN_SETS[named.lower()].classes):
         return names
-    file = Path(expanded(asked, "classes"))
+    file = Path(expanded(named, "classes"))
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -144,36 +144,36 @@ def _asked_names(asked: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def _refuse_another_order(names: Sequence[str], own: Sequence[str]) -> None:
-    """Refuse names that the set's own say belong to other classes, or whose order is not clear."""
+def _refuse_another_order(names: Sequence[str], ids: Sequence[str]) -> None:
+    """Refuse names that the set's own ids say belong to other classes, or whose order is not clear."""
     places = {_letters(name): place for place, name in enumerate(names)}
-    for place, mine in enumerate(own):
-        if not _letters(mine):
+    for place, class_id in enumerate(ids):
+        if not _letters(class_id):
             continue
-        theirs = places.get(_letters(mine), place)
-        if theirs != place and _letters(names[place]) != _letters(mine):
+        named = places.get(_letters(class_id), place)
+        if named != place and _letters(names[place]) != _letters(class_id):
             raise ProblemError(
-                f"classes: '{names[place]}' stands where the data have {mine}; give them in the order of "
-                f"the data's classes: {', '.join(own[:3])}" + (", ..." if len(own) > 3 else "")
+                f"classes: '{names[place]}' stands where the data have {class_id}; give them in the order of "
+                f"the data's classes: {', '.join(ids[:3])}" + (", ..." if len(ids) > 3 else "")
             )
-    parts = [re.fullmatch(r"(\D*)(\d+)", mine) for mine in own]
+    parts = [re.fullmatch(r"(\D*)(\d+)", class_id) for class_id in ids]
     numbers = [int(part[2]) for part in parts if part]
     if len({part and part[1] for part in parts}) == 1 and numbers != sorted(numbers):
         raise ProblemError(
-            f"classes: the data's classes are in the order of text ({', '.join(own[:3])}, ...), not of their "
+            f"classes: the data's classes are in the order of text ({', '.join(ids[:3])}, ...), not of their "
             "numbers, so names by number would be mixed up; write the numbers with as many digits each"
         )
 
 
-def _refuse_other_synsets(own: Sequence[str]) -> None:
+def _refuse_other_synsets(ids: Sequence[str]) -> None:
     """Refuse ImageNet's names for other synsets than its 1,000."""
     # Imported here, since few sets are of synsets.
     from timm.data import ImageNetInfo
 
-    for mine, theirs in zip(own, ImageNetInfo("imagenet-1k").label_names(), strict=True):
-        if mine != theirs:
+    for class_id, synset in zip(ids, ImageNetInfo("imagenet-1k").label_names(), strict=True):
+        if class_id != synset:
             raise ProblemError(
-                f"classes: {mine} stands where ImageNet-1k has {theirs}; give the names as a list"
+                f"classes: {class_id} stands where ImageNet-1k has {synset}; give the names as a list"
             )
 
 

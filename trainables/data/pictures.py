@@ -151,7 +151,7 @@ class LazyPixels:
         """One picture (3, H, W), uint8; also where they differ in size."""
         return self.preprocessing.apply(self.pictures.open(row))
 
-    def here(self) -> "LazyPixels":
+    def made_ready(self) -> "LazyPixels":
         """The same pictures."""
         return self
 
@@ -179,10 +179,11 @@ def warn_of_odd(odd: Sequence[tuple[str, str]], where: str) -> None:
         warn(f"{where}: {len(names)} of the pictures, such as {min(names)}, {kind}")
 
 
-def warn_of_damaged(told: Sequence[str], where: str) -> None:
+def warn_of_damaged(damaged: Sequence[str], where: str) -> None:
     """Say once for a set how many of its pictures are left out, since they cannot be read."""
-    if told:
-        warn(f"{where}: {len(told)} of the pictures cannot be read and are left out; the first: {told[0]}")
+    if damaged:
+        count = f"{len(damaged)} of the pictures cannot be read and are left out"
+        warn(f"{where}: {count}; the first: {damaged[0]}")
 
 
 def file_pictures(folder: Path, files: Sequence[Path | str]) -> FilePictures:

@@ -118,7 +118,7 @@ class KeptPixels:
         found = None if decoded is None else decoded.picture(own, self.source.preprocessing.channels_last)
         return self.source.picture(own) if found is None else found
 
-    def here(self) -> "KeptPixels":
+    def made_ready(self) -> "KeptPixels":
         """The same pictures, decoded by now if this machine has room for them."""
         if _opened(self.key, again=True) is None and store.has_room(_bytes(self.source)):
             with suppress(OSError):  # the driver has told, and pictures are decoded when asked for
@@ -253,7 +253,7 @@ def read_pictures(
         pixels,
         torch.from_numpy(listed.labels[sound]),
         whole=KeptPixels(whole, sound, f"{key}-whole"),
-        damaged=tuple(told for _, told in notes.damaged),
+        damaged=tuple(message for _, message in notes.damaged),
     )
 
 

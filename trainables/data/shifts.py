@@ -129,9 +129,9 @@ class ShiftedPixels:
         """One changed picture (3, S, S), uint8."""
         return self[torch.tensor([row])][0]
 
-    def here(self) -> "ShiftedPixels":
+    def made_ready(self) -> "ShiftedPixels":
         """The same pictures, made ready on this machine."""
-        return self if isinstance(self.pixels, Tensor) else replace(self, pixels=self.pixels.here())
+        return self if isinstance(self.pixels, Tensor) else replace(self, pixels=self.pixels.made_ready())
 
 
 def shifted(images: ImageSet, shift: str | None, severity: int | None) -> ImageSet:

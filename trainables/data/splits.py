@@ -27,12 +27,12 @@ class Part(NamedTuple):
     """The pictures of one of a set's own splits whose positions lie between two bounds.
 
     Attributes:
-        own: name of the set's own split; ``""`` where the set has none.
+        split: name of the set's own split; ``""`` where the set has none.
         low: first position, 0 to 1.
         high: end of the positions, not included.
     """
 
-    own: str
+    split: str
     low: float = 0.0
     high: float = 1.0
 
@@ -41,18 +41,18 @@ WHOLE = ("",)
 """The own splits of a set that comes without any."""
 
 
-def parts(own: Collection[str], shares: Sequence[float] | None, whole_test: bool) -> dict[str, Part]:
+def parts(split_names: Collection[str], shares: Sequence[float] | None, whole_test: bool) -> dict[str, Part]:
     """Say where train, val and test of a set are taken from; one that cannot be had is left out.
 
     A set without splits is cut by the shares, or is all ``test`` where that is asked for. Where ``val`` or
     ``test`` is missing, val is a tenth of train; a missing test is then the set's own val, as in ImageNet.
 
     Args:
-        own: the set's own splits, or `WHOLE`.
+        split_names: the set's own splits, or `WHOLE`.
         shares: of train, val and test, for a set without splits.
         whole_test: whether a set without splits, for which no shares are given, is all test.
     """
-    if "" in own:
+    if "" in split_names:
         if whole_test and shares is None:
             return {"test": Part("")}
         train, val, _ = shares or USUAL_SHARES
@@ -61,13 +61,13 @@ def parts(own: Collection[str], shares: Sequence[float] | None, whole_test: bool
             "val": Part("", train, train + val),
             "test": Part("", train + val),
         }
-    if "train" not in own or {"val", "test"} <= set(own) or set(own) == {"train"}:
-        return {name: Part(name) for name in SPLITS if name in own}
+    if "train" not in split_names or {"val", "test"} <= set(split_names) or set(split_names) == {"train"}:
+        return {name: Part(name) for name in SPLITS if name in split_names}
     held_out = 1 - _HELD_OUT
     return {
         "train": Part("train", 0, held_out),
         "val": Part("train", held_out),
-        "test": Part("test" if "test" in own else "val"),
+        "test": Part("test" if "test" in split_names else "val"),
     }
 
 

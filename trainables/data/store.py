@@ -52,13 +52,13 @@ def has_room(size: int) -> bool:
 
 
 def _bound() -> float:
-    told = os.environ.get("SWEEPER_CACHE_GIB", "")
+    given = os.environ.get("SWEEPER_CACHE_GIB", "")
     try:
-        bound = float(told or _USUAL_GIB)
+        bound = float(given or _USUAL_GIB)
     except ValueError:
         bound = -1.0
     if not bound >= 0:
-        raise ProblemError(f"SWEEPER_CACHE_GIB: expects a number of GiB of at least 0, got {told!r}")
+        raise ProblemError(f"SWEEPER_CACHE_GIB: expects a number of GiB of at least 0, got {given!r}")
     return bound * 2**30
 
 

@@ -43,10 +43,10 @@ class OpenedSet(Protocol):
         """Its own class names, one a label."""
 
     @property
-    def own(self) -> Collection[str]:
+    def split_names(self) -> Collection[str]:
         """The splits that it comes with, or WHOLE."""
 
-    def listed(self, own: str) -> Listed:
+    def listed(self, split: str) -> Listed:
         """The pictures of one of them."""
 
 
@@ -110,11 +110,11 @@ def _opened(source: DataSet, preprocessing: Preprocessing, splits: Collection[st
     found = OPENED[source.source](source)
     # A shifted set may be that of the task, whose training pictures must not be tested on.
     whole_test = set(splits) == {"test"} and source.shift is None
-    takes = parts(found.own, source.split, whole_test)
+    takes = parts(found.split_names, source.split, whole_test)
     if missing := [name for name in splits if name not in takes]:
         raise ProblemError(
-            f"path: {found.where} has only the splits {', '.join(found.own)}, and {missing[0]} is needed; "
-            f"add it, or {_WHOLE_INSTEAD[source.source]}"
+            f"path: {found.where} has only the splits {', '.join(found.split_names)}, and {missing[0]} is "
+            f"needed; add it, or {_WHOLE_INSTEAD[source.source]}"
         )
     names = class_names(source, found.classes)
     templates = sentences(source, getattr(found, "templates", USUAL_TEMPLATES))
@@ -124,7 +124,7 @@ def _opened(source: DataSet, preprocessing: Preprocessing, splits: Collection[st
     def read(name: str) -> ImageSet:
         if name not in splits:
             return no_images(preprocessing.size)
-        listed = found.listed(takes[name].own)
+        listed = found.listed(takes[name].split)
         listed = Listed(AsWritten(listed.pictures, spelling), listed.labels)
         listed = listed.chosen(rows_of(takes[name], listed.labels, source.seed))
         refuse_empty(name, len(listed.labels))
@@ -135,12 +135,12 @@ def _opened(source: DataSet, preprocessing: Preprocessing, splits: Collection[st
 
     task = Task(names, templates, *map(read, SPLITS), ids=found.classes)
     warn_of_odd(odd, found.where)
-    warn_of_damaged([told for name in SPLITS for told in getattr(task, name).damaged], found.where)
+    warn_of_damaged([damaged for name in SPLITS for damaged in getattr(task, name).damaged], found.where)
     return task
 
 
 def _warn_of_missing(found: OpenedSet, learned: Collection[int]) -> None:
-    missing = [own for label, own in enumerate(found.classes) if label not in learned]
+    missing = [name for label, name in enumerate(found.classes) if label not in learned]
     if missing:
         some = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
         count = f"{len(missing)} of the {len(found.classes)} classes"

@@ -39,14 +39,14 @@ class TorchvisionSet:
     where: str
 
     @property
-    def own(self) -> Collection[str]:
+    def split_names(self) -> Collection[str]:
         """The set's own splits."""
         return self.opened.keys()
 
-    def listed(self, own: str) -> Listed:
+    def listed(self, split: str) -> Listed:
         """List the pictures of an own split."""
-        labels = self.labels[own]
-        return Listed(DatasetPictures(self.opened[own], np.arange(len(labels))), labels)
+        labels = self.labels[split]
+        return Listed(DatasetPictures(self.opened[split], np.arange(len(labels))), labels)
 
 
 def open_torchvision(source: DataSet) -> TorchvisionSet:
@@ -60,13 +60,13 @@ def open_torchvision(source: DataSet) -> TorchvisionSet:
     assert name is not None and source.path is not None
     kind = _kind(name)
     root = Path(expanded(source.path, "path")).absolute()
-    opened = {own: found for own, found in _opened(kind, root, source.download) if found is not None}
+    opened = {split: found for split, found in _opened(kind, root, source.download) if found is not None}
     if not opened:
         raise ProblemError(f"dataset: {name} has none of the splits train, val and test; use another")
     if source.split is not None and "" not in opened:
         raise ProblemError(f"split: {name} comes with its own splits; remove split")
-    labels = {own: _labels(found, name) for own, found in opened.items()}
-    count = 1 + max(int(own.max()) for own in labels.values())
+    labels = {split: _labels(found, name) for split, found in opened.items()}
+    count = 1 + max(int(each.max()) for each in labels.values())
     return TorchvisionSet(opened, labels, _classes(next(iter(opened.values())), count), f"{name} in {root}")
 
 
@@ -96,9 +96,9 @@ def _opened(kind: Any, root: Path, download: bool) -> Iterator[tuple[str, Any]]:
         yield "train", _open(kind, root, options | {"train": True})
         yield "test", _open(kind, root, options | {"train": False})
     elif "split" in settings:
-        for own, names in _SPLIT_NAMES.items():
+        for split, names in _SPLIT_NAMES.items():
             tried = (_open(kind, root, options | {"split": name}) for name in names)
-            yield own, next((found for found in tried if found is not None), None)
+            yield split, next((found for found in tried if found is not None), None)
     else:
         yield WHOLE[0], _open(kind, root, options)
 
@@ -117,8 +117,8 @@ def _open(kind: Any, root: Path, options: dict[str, Any]) -> Any | None:
             .removesuffix(". You can use download=True to download it")
         )
         # RuntimeError or FileNotFoundError where files are missing, URLError without a network.
-        told = MissingError if isinstance(error, OSError | RuntimeError) else ProblemError
-        raise told(
+        kind_of_error = MissingError if isinstance(error, OSError | RuntimeError) else ProblemError
+        raise kind_of_error(
             f"path: {kind.__name__} cannot be opened in {root}: {reason}; {_remedy(options)}"
         ) from error
 

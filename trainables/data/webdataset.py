@@ -36,17 +36,17 @@ class WebDatasetSet:
     where: str
 
     @property
-    def own(self) -> Collection[str]:
+    def split_names(self) -> Collection[str]:
         """The set's own splits."""
         return self.shards.keys()
 
-    def listed(self, own: str) -> Listed:
+    def listed(self, split: str) -> Listed:
         """List the pictures of an own split.
 
         Raises:
             ProblemError: a shard cannot be read, or a label has no class name.
         """
-        listed = list_shards(self.shards[own])
+        listed = list_shards(self.shards[split])
         highest = int(listed.labels.max(initial=-1))
         if highest >= len(self.classes):
             raise ProblemError(
@@ -82,15 +82,16 @@ def _split_shards(path: str) -> dict[str, Shards]:
     whole = str(Path(expanded(path, "path")).absolute())
     marked = "{split}" in whole
     found: dict[str, Shards] = {}
-    for own, names in SPELLINGS.items():
+    for split, names in SPELLINGS.items():
         for name in (spelling for word in names for spelling in (word, word.capitalize(), word.upper())):
             shards = _shards(whole.replace("{split}", name) if marked else f"{whole}/{name}")
-            if shards and own in found and not shards[0].samefile(found[own][0]):
+            if shards and split in found and not shards[0].samefile(found[split][0]):
                 raise ProblemError(
-                    f"path: {found[own][0]} and {shards[0]} could both be of {own}; rename those not meant"
+                    f"path: {found[split][0]} and {shards[0]} could both be of {split}; rename those that "
+                    "are not meant"
                 )
             if shards:
-                found.setdefault(own, shards)
+                found.setdefault(split, shards)
     if not found and not marked:
         found = _sorted_by_names(_shards(whole))
     if not found:
@@ -106,9 +107,9 @@ def _sorted_by_names(shards: Shards) -> dict[str, Shards]:
     found: dict[str, Shards] = {}
     for shard in shards:
         words = set(re.split(r"[^a-z]+", shard.stem.lower()))
-        owns = [own for own, names in SPELLINGS.items() if not words.isdisjoint(names)]
-        own = owns[0] if len(owns) == 1 else WHOLE[0]
-        found[own] = (*found.get(own, ()), shard)
+        meant = [split for split, names in SPELLINGS.items() if not words.isdisjoint(names)]
+        split = meant[0] if len(meant) == 1 else WHOLE[0]
+        found[split] = (*found.get(split, ()), shard)
     if WHOLE[0] in found and len(found) > 1:
         raise ProblemError(
             f"path: the name of {found[WHOLE[0]][0]} does not tell its split, as others beside it do; "

@@ -31,7 +31,7 @@ class Checkpoint:
         tensors: by name.
         epoch: epochs done.
         history: metrics of every epoch so far, in order.
-        points: what is told of the points that the member has left so far, in order.
+        points: what is saved of the points that the member has left so far, in order.
     """
 
     tensors: dict[str, Tensor]
@@ -45,7 +45,7 @@ def capture(training: Training, member: int, history: list[dict[str, Any]]) -> C
     named = chain(training.learned(member), training.moved(member))
     tensors = {name: tensor.detach().clone() for name, tensor in named}
     tensors["generator"] = training.generators[member].get_state()
-    points = [point.told for point in training.points[member]]
+    points = [point.saved for point in training.points[member]]
     return Checkpoint(tensors, training.epoch, history, points)
 
 
@@ -73,7 +73,7 @@ def restore(training: Training, member: int, checkpoint: Checkpoint) -> None:
         raise ProblemError("the checkpoint does not fit the trial: it has no random state to go on from")
     training.generators[member].set_state(checkpoint.tensors["generator"])
     training.epoch = checkpoint.epoch
-    training.points[member] = [Point.of(told) for told in checkpoint.points]
+    training.points[member] = [Point.of(saved) for saved in checkpoint.points]
 
 
 def restore_model(training: Training, member: int, checkpoint: Checkpoint) -> None:

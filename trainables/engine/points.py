@@ -34,16 +34,16 @@ class Point:
     tensors: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     @property
-    def told(self) -> dict[str, Any]:
+    def saved(self) -> dict[str, Any]:
         """All but the tensors."""
         kept = ("name", "blocks", "scaling", "metrics", "active")
         return {name: getattr(self, name) for name in kept}
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Self:
+    def of(cls, saved: Mapping[str, Any]) -> Self:
         """A point without tensors, of what was told of it."""
-        scaling = told["scaling"] and Scaling(*told["scaling"])
-        return cls(told["name"], told["blocks"], scaling, told["metrics"], tuple(told["active"]))
+        scaling = saved["scaling"] and Scaling(*saved["scaling"])
+        return cls(saved["name"], saved["blocks"], scaling, saved["metrics"], tuple(saved["active"]))
 
 
 def leave_points(training: "Training", step: int) -> None:

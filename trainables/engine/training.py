@@ -94,8 +94,8 @@ class Training:
         turn = self.epoch % self.schedule.validate_every == 0 or self.epoch == self.epochs
         metrics: list[Metrics] = self.validate() if turn else [{"epoch": self.epoch} for _ in self.spaces]
         seconds = time.perf_counter() - start
-        told = self.learner.method.gate_metrics()
-        for member, loss, gates in zip(metrics, losses.tolist(), told, strict=True):
+        of_gates = self.learner.method.gate_metrics()
+        for member, loss, gates in zip(metrics, losses.tolist(), of_gates, strict=True):
             member.update(loss=loss, seconds=seconds, **gates)
         return metrics
 
@@ -180,7 +180,7 @@ class Training:
         if not augmentation:
             return None
         if settings.crop < 1 and train.whole is not None:
-            return Augmented(train.whole.here(), augmentation)
+            return Augmented(train.whole.made_ready(), augmentation)
         pixels = train.pixels
         return Augmented(pixels.cpu() if isinstance(pixels, Tensor) else pixels, augmentation)
 

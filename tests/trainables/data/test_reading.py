@@ -226,7 +226,7 @@ def test_damaged_pictures_are_left_out_up_to_a_number_and_named(
         assert torch.equal(images.labels, sound.labels[rows])
         assert torch.equal(all_of(images.pixels), sound.pixels[rows])
         assert [told.split()[1] for told in images.damaged] == [f"{tmp_path}/{n}.png" for n in (2, 5)]
-    assert images.whole is not None and images.whole.here() is images.whole
+    assert images.whole is not None and images.whole.made_ready() is images.whole
     assert images.whole.picture(2).shape == (3, 23, 30)  # the fourth picture, as it lies on disk
 
 
@@ -238,7 +238,7 @@ def test_whole_pictures_are_as_they_lie_on_disk_but_for_large_ones(
     assert images.whole is not None
     streamed = [images.whole.picture(row) for row in range(COUNT)]
     assert streamed[0].shape == (3, 20, 30) and streamed[3].shape == (3, 32, 42)
-    whole = images.whole.here()
+    whole = images.whole.made_ready()
     del decoded[:]
     kept = [whole.picture(row) for row in range(COUNT)]
     assert not decoded and all(map(torch.equal, kept, streamed))

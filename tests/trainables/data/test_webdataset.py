@@ -236,7 +236,7 @@ def test_shards_that_are_not_there_are_told(
     assert "other.tar does not tell its split, as others beside it do" in told("mixed", ProblemError)
     write_shard(tmp_path / "two" / "val" / "0.tar", [0, 1])
     write_shard(tmp_path / "two" / "Validation" / "0.tar", [0, 1])
-    assert "could both be of val; rename those not meant" in told("two", ProblemError)
+    assert "could both be of val; rename those that are not meant" in told("two", ProblemError)
 
 
 def test_a_label_beyond_the_class_names_is_told(
