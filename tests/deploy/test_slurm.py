@@ -12,7 +12,16 @@ pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parents[2]
 # `srun` as far as the script uses it: the options, then the command, on this machine.
 SRUN = '#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nexec "$@"\n'
-SMALL = ("training.epochs=1", "search.trials=2", "baselines=[]", "budget={active_blocks: 32}")
+SMALL = (
+    "data.id.limit=100",
+    "data.ood=[]",
+    "data.probes=[{source: glyphs, limit: 60, score: zero_shot}]",
+    "training.epochs=1",
+    "search.trials=2",
+    "baselines=[]",
+    "budget={active_blocks: 32}",
+    "resources.pack=1",
+)
 
 
 def test_a_sweep_runs_to_its_end_and_leaves_no_ray(tmp_path: Path) -> None:

@@ -148,8 +148,8 @@ def test_a_second_sweep_trains_no_baseline_again_and_has_the_same_numbers(tmp_pa
         name: place.sweeper(*run_arguments(*small, budget), "--name", name, *options)
         for name, budget, options in (
             ("first", "budget={active_blocks: 32}", ()),
-            ("second", "budget={active_blocks: 31}", ()),
-            ("third", "budget={active_blocks: 30}", ("--fresh",)),
+            ("second", "budget={active_fraction: 1.0}", ()),
+            ("third", "budget={active_blocks: 32}", ("--fresh",)),
         )
     }
     told = {name: output.count("taken over from") for name, output in said.items()}
