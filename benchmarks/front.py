@@ -96,7 +96,8 @@ class Run:
     def _train_plain(self) -> None:
         script = str(REPOSITORY / "benchmarks" / "plain_ray_tune.py")
         asked = ["--trials", str(self.trials), "--seed", str(self.seed), "--out", str(self.file)]
-        self._process([script, *asked, "--set", f"training.epochs={self.epochs}"])
+        budget = f"budget={{active_blocks: {BUDGET}, rule: exactly}}"
+        self._process([script, *asked, "--set", f"training.epochs={self.epochs}", "--set", budget])
 
     def _train_swept(self) -> None:
         """By the command line; a sweep that was cut off goes on."""

@@ -30,10 +30,10 @@ from ray.tune.search.optuna import OptunaSearch
 from search_spaces import Space, load_space
 from trainables.device import device_for
 from trainables.engine.training import Training, measure_reference
+from trainables.methods import candidate_blocks
 from trainables.problem import Problem, open_problem
 
 SPACE = Path(__file__).parents[1] / "spaces" / "clip_lambda.yaml"
-BUDGET = 2  # blocks, exactly
 DOMAINS = {
     "lambda": FloatDistribution(0.05, 20, log=True),
     "rank": CategoricalDistribution([1, 2, 4, 8, 16]),
@@ -46,10 +46,12 @@ SAMPLERS = ("tpe", "random")
 def fine_tune(config: dict[str, Any], problem: Problem, space: Space) -> None:
     """One trial, in a process of its own."""
     resolved = space.with_values({f"method.{name}": value for name, value in config.items()})
+    budget = space.budget.count(len(candidate_blocks(problem.backbone, space.method)))
     training = Training(problem.to(device_for(space.resources.gpus_per_trial)), [resolved])
     while training.epoch < training.epochs:
         metrics = training.run_epoch()[0]
-        tune.report({**metrics, "excess_blocks": abs(metrics["active_blocks"] - BUDGET)})
+        excess = space.budget.excess(int(metrics["active_blocks"]), budget)
+        tune.report({**metrics, "excess_blocks": max(0, excess)})
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:

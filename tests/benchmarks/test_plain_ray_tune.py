@@ -15,12 +15,11 @@ from search_spaces import load_space
 from sweeper.search.suggest import suggest
 
 
-def test_it_searches_the_domains_and_the_budget_of_the_space() -> None:
+def test_it_searches_the_domains_of_the_space() -> None:
     space = load_space(plain_ray_tune.SPACE)
     trial = optuna.create_study().ask()
     suggest(space, trial)
     assert trial.distributions == {f"method.{name}": d for name, d in plain_ray_tune.DOMAINS.items()}
-    assert space.budget.count(32) == plain_ray_tune.BUDGET
 
 
 @pytest.mark.slow
@@ -54,4 +53,4 @@ def test_a_run_lists_its_trials_and_mlflow_has_their_numbers(tmp_path: Path) -> 
         assert {name: metrics[name] for name in plain_ray_tune.MEASURES} == pytest.approx(
             {name: row[name] for name in plain_ray_tune.MEASURES}
         )
-        assert metrics["excess_blocks"] == abs(row["active_blocks"] - plain_ray_tune.BUDGET)
+        assert metrics["excess_blocks"] == max(0, row["active_blocks"] - 2)
