@@ -35,8 +35,7 @@ WAYS = {
 }
 """The method, its epochs, and its learning rates."""
 
-SHARES = "[0.2, 0.4, 0.6, 0.8]"
-POINTS = f"points={{scale: {SHARES}, lines: [0.0, 0.2, 0.4, 0.6, 0.8], most_blocks: 1000}}"
+POINTS = "points={scale: [0.25, 0.5, 0.75], lines: [0.0, 0.25, 0.5, 0.75], most_blocks: 1000}"
 _VALIDATION = ("id_accuracy", "retained_accuracy")
 _TEST = ("test/id_accuracy", "test/retained_accuracy")
 FRONTS = {
@@ -68,6 +67,7 @@ def measure(file: Path) -> list[Row]:
 def _bench(method: str, epochs: int) -> Bench:
     mode = "path" if "path:" in method else "search"
     settings = (
+        "data.ood=[]",
         "baselines=[]",
         "confirm=null",
         "search={trials: 1}",
