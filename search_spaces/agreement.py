@@ -35,10 +35,20 @@ class Disagreement(NamedTuple):
     text: str
 
 
-def method_disagreements(
-    library: str | None, gpus: float | None, method: Method, training: Training
-) -> Iterator[Disagreement]:
+class Trial(NamedTuple):
+    """What a trial is made of, as far as its parts ask anything of each other; None where that is wrong."""
+
+    library: str | None
+    gpus: float | None
+    method: Method | None
+    training: Training
+
+
+def disagreements(trial: Trial) -> Iterator[Disagreement]:
     """Whatever about a method and its training does not go with library and GPUs or with each other."""
+    library, gpus, method, training = trial
+    if method is None:
+        return
     if training.precision == "float16" and gpus == 0:
         text = (
             "float16 is many times as slow as float32 on a processor; use bfloat16 or float32, or give a "
@@ -77,39 +87,29 @@ def method_disagreements(
         yield Disagreement("method.name", text)
 
 
-def searched_disagreements(
-    library: str | None,
-    gpus: float | None,
-    method: Method,
-    training: Training,
-    parameters: Mapping[str, Domain],
-) -> Iterator[Mistake]:
+def searched_disagreements(trial: Trial, parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
     """The same for the values that are searched; what the space says without them is not said again."""
-    said = {text for _, text in method_disagreements(library, gpus, method, training)}
+    said = {text for _, text in disagreements(trial)}
     searched = [path for path in _AGREED_ON if path in parameters]
     for ends in product(*(parameters[path].ends() for path in searched)):
         chosen = {path.split(".")[1]: value for path, (_, value) in zip(searched, ends, strict=True)}
         try:
-            changed = Training.model_validate({**training.dump(), **chosen})
+            changed = Training.model_validate({**trial.training.dump(), **chosen})
         except ValidationError:
             continue
-        for path, text in method_disagreements(library, gpus, method, changed):
+        for path, text in disagreements(trial._replace(training=changed)):
             if text not in said:
                 said.add(text)
                 where = searched.index(path) if path in searched else 0
                 yield Mistake(("search", "parameters", searched[where], *ends[where][0]), text)
 
 
-def baseline_disagreements(
-    library: str | None, gpus: float | None, place: int, baseline: Baseline, training: Training
-) -> Iterator[Mistake]:
-    """The same for a baseline with its own settings; each is said once."""
+def baseline_disagreements(trial: Trial, place: int, baseline: Baseline) -> Iterator[Mistake]:
+    """The same for a baseline, which changes a trial of the search; each is said once."""
     found: dict[Mistake, None] = {}
     for run in baseline.runs:
-        changed = _with_changes(run, training)
-        if changed is None:
-            continue
-        for path, text in method_disagreements(library, gpus, *changed):
+        changed = _with_changes(trial, run)
+        for path, text in disagreements(changed) if changed else ():
             found.setdefault(Mistake(_where(place, baseline, path), text))
     yield from found
 
@@ -127,12 +127,13 @@ def probe_disagreements(library: str | None, probes: Sequence[Mapping[str, Any]]
             yield Mistake(here, text)
 
 
-def _with_changes(run: BaselineRun, training: Training) -> tuple[Method, Training] | None:
+def _with_changes(trial: Trial, run: BaselineRun) -> Trial | None:
     try:
         method = METHODS[run.method].model_validate({"name": run.method, **below("method", run.changes)})
-        return method, Training.model_validate({**training.dump(), **below("training", run.changes)})
+        training = Training.model_validate({**trial.training.dump(), **below("training", run.changes)})
     except ValidationError:
         return None
+    return trial._replace(method=method, training=training)
 
 
 def _where(place: int, baseline: Baseline, path: str) -> Path:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from search_spaces.agreement import (
+    Trial,
     baseline_disagreements,
-    method_disagreements,
+    disagreements,
     probe_disagreements,
     searched_disagreements,
 )
@@ -84,16 +85,12 @@ def _agreement(sections: Sections) -> Iterator[Mistake]:
     yield from probe_disagreements(sections.library, sections.probes)
     if sections.training is None:
         return
-    if sections.method is not None:
-        for path, text in method_disagreements(
-            sections.library, sections.gpus, sections.method, sections.training
-        ):
-            yield Mistake(tuple(path.split(".")), text)
-        yield from searched_disagreements(
-            sections.library, sections.gpus, sections.method, sections.training, sections.parameters
-        )
+    trial = Trial(sections.library, sections.gpus, sections.method, sections.training)
+    for path, text in disagreements(trial):
+        yield Mistake(tuple(path.split(".")), text)
+    yield from searched_disagreements(trial, sections.parameters)
     for place, baseline in sections.baselines.items():
-        yield from baseline_disagreements(sections.library, sections.gpus, place, baseline, sections.training)
+        yield from baseline_disagreements(trial, place, baseline)
 
 
 def _budget(sections: Sections) -> Iterator[Mistake]:
