@@ -15,9 +15,6 @@ class Encoder(Protocol):
     def parts(self, images: ImageSet) -> Iterator[Tensor]:
         """Features (K, n, D), not of unit length, of some images after the other."""
 
-    def images(self, images: ImageSet) -> Tensor:
-        """Features (K, N, D) of N images, not of unit length; all at once, so not for very many images."""
-
     def texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D) of M sentences, not of unit length.
 

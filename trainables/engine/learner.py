@@ -208,10 +208,6 @@ class PackEncoder:
         if known:
             self._known[key] = known
 
-    def images(self, images: ImageSet) -> Tensor:
-        """Features (K, N, D)."""
-        return torch.cat(list(self.parts(images)), dim=1)
-
     def texts(self, texts: Texts) -> Tensor:
         """Features (K, M, D)."""
         if id(texts.tokens) not in self._texts:

@@ -11,10 +11,11 @@ from trainables.data import ImageSet, Task, load_task
 from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes.probe import ClassificationProbe
-from trainables.probes.similarity import similarities
+from trainables.probes.similarity import joined, similarities
 from trainables.sections import ProbeSet
 
-_BANK = 4096  # pictures that are held against all queries at a time
+_BANK = 2**24  # values of the bank's features that are held against queries at a time
+_QUERIES = 2**28  # values of the queries' features that are held: 1 GiB; for each, the bank is encoded once
 _VOTES = 1024  # pictures whose votes, of every class, are counted at a time
 
 
@@ -48,26 +49,22 @@ class KnnProbe(ClassificationProbe):
         return cls(name, load_task(source, backbone.preprocessing), source.k, source.temperature)
 
     def logits(self, encoder: Encoder, images: ImageSet) -> Iterator[Tensor]:
-        """Shares (K, n, C) of the votes; of the bank, some pictures' features are held at a time."""
-        queries = encoder.images(images)
-        # Nearest so far: cosines (K, N, k) and labels; fewer than k at first.
-        cosines, labels = queries[..., :0], queries[..., :0].long()
-        for bank, theirs in self._banks(encoder):
-            found = [self._nearer(*each, theirs) for each in zip(queries, bank, cosines, labels, strict=True)]
-            cosines, labels = (torch.stack(part) for part in zip(*found, strict=True))
-        return map(self._votes, cosines.split(_VOTES, dim=1), labels.split(_VOTES, dim=1))
+        """Shares (K, n, C) of the votes; of queries and bank, some pictures' features are held at a time."""
+        for queries in joined(encoder.parts(images), _QUERIES):
+            # Nearest so far: cosines (K, n, k) and labels; fewer than k at first.
+            cosines, labels = queries[..., :0], queries[..., :0].long()
+            for bank, theirs in self._banks(encoder):
+                each = zip(queries, bank, cosines, labels, strict=True)
+                found = [self._nearer(*member, theirs) for member in each]
+                cosines, labels = (torch.stack(part) for part in zip(*found, strict=True))
+            yield from map(self._votes, cosines.split(_VOTES, dim=1), labels.split(_VOTES, dim=1))
 
     def _banks(self, encoder: Encoder) -> Iterator[tuple[Tensor, Tensor]]:
         """Features (K, b, D) of the train split and their labels (b,), as many at a time as are worth it."""
-        labels, held = self.task.train.labels, []
-        for part in encoder.parts(self.task.train):
-            held.append(part)
-            count = sum(each.shape[1] for each in held)
-            if count >= _BANK:
-                yield torch.cat(held, dim=1), labels[:count]
-                labels, held = labels[count:], []
-        if held:
-            yield torch.cat(held, dim=1), labels
+        labels = self.task.train.labels
+        for bank in joined(encoder.parts(self.task.train), _BANK):
+            yield bank, labels[: bank.shape[1]]
+            labels = labels[bank.shape[1] :]
 
     def _nearer(
         self, queries: Tensor, bank: Tensor, cosines: Tensor, labels: Tensor, theirs: Tensor

@@ -15,8 +15,10 @@ from trainables.engine.encoder import Encoder
 from trainables.engine.measures import Split
 from trainables.errors import ProblemError
 from trainables.probes.probe import Probe
-from trainables.probes.similarity import similarities
+from trainables.probes.similarity import joined, similarities
 from trainables.sections import ProbeSet
+
+_IMAGES = 2**28  # values of the images' features that are held at a time: 1 GiB
 
 
 @dataclass(frozen=True)
@@ -76,31 +78,50 @@ class RetrievalProbe(Probe):
         return moved
 
     def accuracy(self, encoder: Encoder, split: Split) -> list[float]:
-        """Mean recall at 1 of each of the encoder's models in percent."""
+        """Mean recall at 1 of each of the encoder's models in percent; some images are held at a time."""
         captioned = self.splits[split]
-        features = zip(encoder.images(captioned.images), encoder.texts(captioned.texts), strict=True)
-        return [recall(images, texts, captioned.owners) for images, texts in features]
+        members = [Recall(texts, captioned.owners) for texts in encoder.texts(captioned.texts)]
+        for images in joined(encoder.parts(captioned.images), _IMAGES):
+            for member, features in zip(members, images, strict=True):
+                member.add(features)
+        return [member.percent() for member in members]
 
 
 def _with_texts(pairs: Pairs, backbone: Backbone) -> Captioned:
     return Captioned(pairs.images, backbone.texts(pairs.captions), pairs.owners)
 
 
-def recall(images: Tensor, texts: Tensor, owners: Tensor) -> float:
-    """Mean of both directions' recall at 1 in percent; NaN if a feature is not finite.
+class Recall:
+    """Recall at 1 of one model, whose images come in parts.
 
     Args:
-        images: (N, D).
-        texts: (M, D).
+        texts: features (M, D).
         owners: (M,), the row of the image that a caption describes.
     """
-    if not (torch.isfinite(images).all() and torch.isfinite(texts).all()):
-        return math.nan
-    rows = torch.arange(len(images), device=owners.device)
-    image_hits = owners[_nearest(images, texts)] == rows
-    text_hits = _nearest(texts, images) == owners
-    return 50 * (image_hits.double().mean() + text_hits.double().mean()).item()
 
+    def __init__(self, texts: Tensor, owners: Tensor) -> None:
+        self._texts, self._owners = texts, owners
+        self._cosines = texts.new_full((len(texts),), -torch.inf)  # to the nearest image so far
+        self._nearest = torch.full_like(owners, -1)
+        self._images = self._hits = 0
+        self._finite = bool(torch.isfinite(texts).all())
 
-def _nearest(queries: Tensor, keys: Tensor) -> Tensor:
-    return torch.cat([cosines.argmax(dim=1) for cosines in similarities(queries, keys)])
+    def add(self, images: Tensor) -> None:
+        """The next images' features (n, D)."""
+        self._finite = self._finite and bool(torch.isfinite(images).all())
+        rows = torch.arange(self._images, self._images + len(images), device=self._owners.device)
+        captions = torch.cat([cosines.argmax(dim=1) for cosines in similarities(images, self._texts)])
+        self._hits += int((self._owners[captions] == rows).sum())
+        found = [cosines.max(dim=1) for cosines in similarities(self._texts, images)]
+        cosines, places = (torch.cat(part) for part in zip(*found, strict=True))
+        nearer = cosines > self._cosines
+        self._cosines = cosines.where(nearer, self._cosines)
+        self._nearest = rows[places].where(nearer, self._nearest)
+        self._images += len(images)
+
+    def percent(self) -> float:
+        """Mean of both directions over all images so far; NaN if a feature is not finite."""
+        if not self._finite:
+            return math.nan
+        texts = (self._nearest == self._owners).double().mean().item()
+        return 50 * (self._hits / self._images + texts)

@@ -1,7 +1,8 @@
 """Cosine similarity of many features to many others, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,3 +15,15 @@ def similarities(queries: Tensor, keys: Tensor) -> Iterator[Tensor]:
     queries, keys = F.normalize(queries, dim=-1), F.normalize(keys, dim=-1)
     for some in queries.split(max(1, _ENTRIES // len(keys))):
         yield some @ keys.T
+
+
+def joined(parts: Iterable[Tensor], values: int) -> Iterator[Tensor]:
+    """Features (K, n, D) that come in parts, as few at a time as have so many values, but for the last."""
+    held: list[Tensor] = []
+    for part in parts:
+        held.append(part)
+        if sum(map(Tensor.numel, held)) >= values:
+            yield torch.cat(held, dim=1)
+            held = []
+    if held:
+        yield torch.cat(held, dim=1)

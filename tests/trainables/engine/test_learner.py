@@ -97,7 +97,7 @@ def test_retained_training_stays_closer(problem: Problem, make_space: MakeSpace)
     training = Training(problem, [make_space("lora", retention=w, lr=1e-2, epochs=4) for w in (0.0, 30.0)])
     for _ in range(training.epochs):
         training.run_epoch()
-    features = training.learner.encoder().images(problem.task.val)
+    features = torch.cat(list(training.learner.encoder().parts(problem.task.val)), dim=1)
     before = problem.backbone(problem.task.val.pixels)
     free, held = F.cosine_similarity(features, before[None], dim=-1).mean(dim=1).tolist()
     assert 1 - held < 0.5 * (1 - free)
@@ -111,7 +111,10 @@ def test_bfloat16_is_near_float32_and_comes_back_as_it(
     if name in ("selective_lora", "taps"):
         randomise(exact), randomise(fast)
     images = any_problem.task.val
-    mine, theirs = fast.encoder().images(images), exact.encoder().images(images)
+    mine, theirs = (
+        torch.cat(list(fast.encoder().parts(images)), dim=1),
+        torch.cat(list(exact.encoder().parts(images)), dim=1),
+    )
     assert mine.dtype == torch.float32
     assert not torch.equal(mine, theirs)
     assert F.cosine_similarity(mine, theirs, dim=-1).min() > 0.99
@@ -132,7 +135,7 @@ def test_closed_gates_are_the_pre_trained_model_to_the_bit_in_bfloat16_too(
     images = any_problem.task.val
     with torch.autocast("cpu", torch.bfloat16):
         untouched = any_problem.backbone(images.pixels)
-    opened, closed = learner.encoder().images(images)
+    opened, closed = torch.cat(list(learner.encoder().parts(images)), dim=1)
     assert torch.equal(closed, untouched.float()) and not torch.equal(opened, closed)
 
 
@@ -157,7 +160,10 @@ def test_a_closed_block_costs_nothing_in_evaluation_and_is_back_in_training(
 
     monkeypatch.setattr(kind, "adapt", counted)
     torch.testing.assert_close(
-        learner.encoder().images(any_problem.task.val), every_block, rtol=1e-4, atol=1e-5
+        torch.cat(list(learner.encoder().parts(any_problem.task.val)), dim=1),
+        every_block,
+        rtol=1e-4,
+        atol=1e-5,
     )
     is_open = int(method.open().sum())
     assert 0 < sum(ran) == is_open < method.open().numel()

@@ -96,7 +96,7 @@ def test_classes_are_named_by_the_adapted_text_tower(
     learner = flyp_learner(problem, make_space, 2, 3)
     encoder = learner.encoder()
     images = problem.task.val
-    (logits,) = learner.objective.logits([encoder.images(images)], encoder)
+    (logits,) = learner.objective.logits([torch.cat(list(encoder.parts(images)), dim=1)], encoder)
     for k in range(2):
         merged = copy.deepcopy(clip)
         merged.load_state_dict(learner.method.merged(k).plain_state())

@@ -44,7 +44,8 @@ def test_the_votes_are_those_of_scikit_learn(
 ) -> None:
     """Three models, a bank with pictures that are in it twice, queries and bank in several parts."""
     monkeypatch.setattr(similarity_module, "_ENTRIES", 500)
-    monkeypatch.setattr(knn_module, "_BANK", 11)
+    monkeypatch.setattr(knn_module, "_BANK", 11 * 3 * 5)
+    monkeypatch.setattr(knn_module, "_QUERIES", 8 * 3 * 5)
     monkeypatch.setattr(knn_module, "_VOTES", 9)
     task = make_task()
     task = replace(task, train=with_copies(task.train), test=task.train)

@@ -17,6 +17,7 @@ from trainables.data import ImageSet, load_pairs
 from trainables.engine.encoder import Encoder
 from trainables.errors import ProblemError
 from trainables.probes import PROBES, RetrievalProbe
+from trainables.probes import retrieval as retrieval_module
 from trainables.probes import similarity as similarity_module
 from trainables.probes.retrieval import Captioned
 
@@ -69,6 +70,7 @@ def test_of_several_captions_any_own_one_is_a_hit(
 ) -> None:
     """One to three captions an image, in no order, compared in several parts; text tower adapted too."""
     monkeypatch.setattr(similarity_module, "_ENTRIES", 100)
+    monkeypatch.setattr(retrieval_module, "_IMAGES", 8 * 3 * 12)
     generator = Generator().manual_seed(2)
     counts = torch.arange(IMAGES) % 3 + 1
     owners = torch.arange(IMAGES).repeat_interleave(counts)
