@@ -39,7 +39,6 @@ app = typer.Typer(
     name="sweeper",
     help="Search for the adapter that learns most, forgets least and keeps its block budget.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
