@@ -20,18 +20,10 @@ def pending(record: SweepRecord) -> list[tuple[int, int]]:
     begun = {(run.group, run.parameters["training.seed"]) for run in record.confirmations}
     return [
         (int(trial.group), seed)
-        for trial in _runs(record, trials)
+        for trial in spread(record, trials)
         for seed in islice(_other_seeds(record, trial), seeds)
         if (trial.group, seed) not in begun
     ]
-
-
-def _runs(record: SweepRecord, count: int) -> list[TrialRecord]:
-    """The first model of each chosen trial, in order: a path is trained again as a whole."""
-    first: dict[str, TrialRecord] = {}
-    for model in spread(record, count):
-        first.setdefault(model.group, model)
-    return list(first.values())
 
 
 def _other_seeds(record: SweepRecord, trial: TrialRecord) -> Iterator[int]:

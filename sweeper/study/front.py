@@ -122,17 +122,19 @@ def hypervolume(record: SweepRecord, trials: Sequence[TrialRecord]) -> float:
 
 
 def spread(record: SweepRecord, count: int) -> list[TrialRecord]:
-    """Up to ``count`` trials of the front: the knee, then each time the one that adds most hypervolume.
+    """Models on the front of up to ``count`` trials: the knee, then each time what adds most hypervolume.
 
-    Ties go to the higher ID accuracy, then to the earlier trial.
+    A trial comes with all its models that are on the front, as a path has several. Ties go to the higher ID
+    accuracy, then to the earlier trial.
     """
-    left = on_front(record) if count else []
+    left, covered = on_front(record), list[TrialRecord]()
     chosen: list[TrialRecord] = []
     while left and len(chosen) < count:
-        best = max(left, key=lambda trial: hypervolume(record, [*chosen, trial])) if chosen else knee(left)
+        best = max(left, key=lambda m: hypervolume(record, [*covered, m])) if chosen else knee(left)
         assert best is not None
         chosen.append(best)
-        left.remove(best)
+        covered += [model for model in left if model.group == best.group]
+        left = [model for model in left if model.group != best.group]
     return chosen
 
 

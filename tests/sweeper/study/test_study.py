@@ -9,6 +9,8 @@ import pytest
 from search_spaces import Space, load_space
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import mend_journal, open_storage
+from sweeper.study.confirm import pending
+from sweeper.study.front import recommended
 from sweeper.study.sweep_study import Job, SweepStudy
 
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
@@ -423,6 +425,25 @@ def test_the_points_of_a_path_stand_on_the_front_and_its_best_one_is_the_trials(
     assert job is not None and job.space.method.dump()["path"] == jobs[0].space.method.dump()["path"]
     again.tell({**report(job.key, active=2), "points": left})
     assert [m.key for m in again.record().confirmations[0].models][1] == f"{job.key}-blocks-4"
+
+
+def test_as_many_paths_are_confirmed_as_are_asked_for_and_each_once(url: str | None, tmp_path: Path) -> None:
+    """Three paths, of which the first has the knee and two more models on the front."""
+    few = "search={trials: 3, parameters: {}}"
+    study = create(
+        space("budget={active_blocks: 4, mode: path}", few, "confirm={trials: 2, seeds: 2}"), url, tmp_path
+    )
+    jobs = [job for _ in range(3) if (job := study.next_trial())]
+    left = [
+        [point(4, 95, 3), point(2, 94, 1), point(1, 80, 0.5)],
+        [point(4, 95.1, 3.5), point(2, 60, 2)],
+        [point(4, 99, 8), point(2, 60, 2)],
+    ]
+    for job, points in zip(jobs, left, strict=True):
+        study.tell({**report(job.key, active=2), "points": points})
+    best = recommended(study.record())
+    assert best is not None and best.key == "trial-0000-blocks-2" and len(study.record().front) == 5
+    assert pending(study.record()) == [(0, 1001), (0, 1002), (2, 1001), (2, 1002)]
 
 
 def test_limits_decide_beside_the_budget(url: str | None, tmp_path: Path) -> None:
