@@ -42,8 +42,8 @@ bounds: setup
 
 # Trains the models that ship, again, from their seeds.
 weights: setup
-	$(BIN)/python -m trainables.backbones.tiny_clip.train
-	$(BIN)/python -m trainables.backbones.tiny_dino.train
+	$(BIN)/python -m tools.tiny_clip.train
+	$(BIN)/python -m tools.tiny_dino.train
 
 # docker-compose.yml in Docker's engine, as people use it; docs/containers.md has what it printed last.
 containers: setup

@@ -29,7 +29,7 @@ SPACE = Path("spaces/clip_path.yaml")
 SEEDS = 5
 PATH = "path: {counts: [32, 24, 16, 12, 8, 6, 4, 2, 1], dense: 0.2857}"
 WAYS = {
-    "path": (f"method={{name: selective_lora, rank: 8, {PATH}}}", 7, (5e-3, 1e-2)),
+    "path": (f"method={{name: selective_lora, rank: 8, {PATH}}}", 7, (5e-3,)),
     "lora": ("method={name: lora, rank: 8}", 3, (1e-3, 5e-3)),
     "full": ("method={name: full}", 3, (5e-4, 2e-3)),
 }

@@ -7,9 +7,9 @@ import torch
 from open_clip import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
+from tools.tiny_clip.captions import captions, write_merges
+from tools.tiny_clip.train import Recipe, figures, train
 from trainables.backbones.tiny_clip import FIGURES, IMAGE_SIZE, MEAN, MERGES, STD, WEIGHTS, open_tiny_clip
-from trainables.backbones.tiny_clip.captions import captions, write_merges
-from trainables.backbones.tiny_clip.train import Recipe, figures, train
 from trainables.data.drawing import DIGITS, FONTS, GROUNDS, INKS, SHAPES, SYMBOLS, Drawings, Style, draw
 
 Opened = tuple[CLIP, SimpleTokenizer]

@@ -12,8 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from trainables.backbones.tiny_dino import FIGURES, IMAGE_SIZE, MEAN, STD, WEIGHTS, open_tiny_dino
-from trainables.backbones.tiny_dino.train import (
+from tools.tiny_dino.train import (
     Head,
     Recipe,
     balanced,
@@ -27,7 +26,8 @@ from trainables.backbones.tiny_dino.train import (
     pixels,
     train,
 )
-from trainables.backbones.tiny_dino.views import GENTLE, WILD, Views
+from tools.tiny_dino.views import GENTLE, WILD, Views
+from trainables.backbones.tiny_dino import FIGURES, IMAGE_SIZE, MEAN, STD, WEIGHTS, open_tiny_dino
 from trainables.data.drawing import FONTS, SYMBOLS, Style, draw
 from trainables.data.glyphs import glyphs
 

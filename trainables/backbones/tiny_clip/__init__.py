@@ -1,6 +1,6 @@
 """tiny-clip: a CLIP of open_clip's own class, small enough to ship, that knows letters and colours.
 
-``python -m trainables.backbones.tiny_clip.train`` draws its images, trains it again and writes its weights.
+``python -m tools.tiny_clip.train`` draws its images, trains it again and writes its weights.
 """
 
 from pathlib import Path

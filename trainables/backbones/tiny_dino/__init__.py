@@ -1,6 +1,6 @@
 """tiny-dino: a Vision Transformer of timm's own class, small enough to ship, that learned without labels.
 
-``python -m trainables.backbones.tiny_dino.train`` draws its images, trains it again and writes its weights.
+``python -m tools.tiny_dino.train`` draws its images, trains it again and writes its weights.
 It tells symbols apart and hardly their colours, which differ between two views of one image.
 """
 

@@ -1,6 +1,6 @@
 """Train tiny-clip from nothing, on captioned drawings, and write its weights and figures.
 
-    python -m trainables.backbones.tiny_clip.train
+    python -m tools.tiny_clip.train
 
 The drawings show letters, digits and shapes in ``FONTS``; the probes that measure the outcome use
 ``HELD_OUT_FONTS`` and seeds of their own, and the handwritten digits are never shown.
@@ -18,8 +18,8 @@ from open_clip.tokenizer import SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
+from tools.tiny_clip.captions import captions, write_merges
 from trainables.backbones.tiny_clip import FIGURES, IMAGE_SIZE, MEAN, MERGES, STD, WEIGHTS, open_tiny_clip
-from trainables.backbones.tiny_clip.captions import captions, write_merges
 from trainables.data import SHIPPED, ImageSet, Task
 from trainables.data.drawing import FONTS, SYMBOLS, Style, draw
 

@@ -1,6 +1,6 @@
 """Train tiny-dino from nothing, by self-distillation without labels, and write its weights and figures.
 
-    python -m trainables.backbones.tiny_dino.train
+    python -m tools.tiny_dino.train
 
 DINO (Caron et al. 2021, arXiv:2104.14294): a student learns to say of one view of an image what a teacher,
 the moving average of the student, says of another. The images are drawings in ``FONTS``; the probes that
@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Generator, Tensor, nn
 
+from tools.tiny_dino.views import GENTLE, WILD
 from trainables.backbones.tiny_dino import FIGURES, IMAGE_SIZE, MEAN, STD, WEIGHTS, open_tiny_dino
-from trainables.backbones.tiny_dino.views import GENTLE, WILD
 from trainables.data import SHIPPED, ImageSet, Task
 from trainables.data.drawing import FONTS, SYMBOLS, Style, draw
 

@@ -1,0 +1,1 @@
+"""What makes the files that ship: run by hand, from the repository's root."""

@@ -1,0 +1,1 @@
+"""Trains tiny-clip, the image-text model that ships."""

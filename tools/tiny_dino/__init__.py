@@ -1,0 +1,1 @@
+"""Trains tiny-dino, the image model that ships."""
