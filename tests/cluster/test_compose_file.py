@@ -140,6 +140,12 @@ def test_drivers_and_the_service_share_a_working_directory_and_all_nodes_the_res
     assert all("results:/results" in FILLED[name]["volumes"] for name in RAY)
 
 
+def test_drivers_and_trials_read_the_same_pictures_and_what_is_decoded_of_them() -> None:
+    wanted = {volume for volume in FILLED["head"]["volumes"] if not volume.startswith(("work:", "results:"))}
+    assert len(wanted) == 2
+    assert all(wanted <= set(FILLED[name]["volumes"]) for name in RAY)
+
+
 @pytest.mark.parametrize("name", RAY)
 def test_shared_memory_holds_the_object_store(name: str) -> None:
     parsed = parse(FILLED[name]["command"])

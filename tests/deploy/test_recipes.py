@@ -79,6 +79,16 @@ def test_kuberays_pods_mount_what_they_declare() -> None:
     assert claim == KUBERAY["PersistentVolumeClaim"]["metadata"]["name"]
 
 
+def test_every_node_has_the_pictures_where_spaces_look_for_them() -> None:
+    for group in (CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        where = {variable["name"]: variable.get("value") for variable in container["env"]}["SWEEPER_DATA"]
+        assert where in {mount["mountPath"] for mount in container["volumeMounts"]}
+    options = LAUNCHER["docker"]["run_options"]
+    where = next(o for o in options if o.startswith("--env=SWEEPER_DATA=")).rpartition("=")[2]
+    assert any(o.startswith("--volume=") and o.split(":")[1] == where for o in options)
+
+
 def test_the_launchers_file_follows_rays_schema() -> None:
     validate_config(prepare_config(LAUNCHER))
 
