@@ -26,6 +26,8 @@ PACKABLE = frozenset(
     {
         "method.lambda",
         "method.rank",
+        "method.rank_fraction",
+        "method.orthogonality",
         "method.alpha",
         "method.score_lr",
         "method.active_blocks",

@@ -21,6 +21,7 @@ MethodName = Literal[
     "random_blocks",
     "largest_norm",
     "oplora",
+    "adalora",
 ]
 Kind = Literal["qkv", "proj", "fc1", "fc2"]
 QkvPart = Literal["q", "k", "v"]
@@ -189,6 +190,22 @@ class Oplora(LowRank):
     )
 
 
+class Adalora(LowRank):
+    """LoRA with a budget of ranks over all blocks, of which the most important stay."""
+
+    name: Literal["adalora"] = Field(description="the method")
+    rank: Rank = 12
+    rank_fraction: float = Field(
+        default=0.67, gt=0, le=1, description="fraction of all blocks' ranks that is left at the end"
+    )
+    ramp: float = Field(
+        default=0.5, gt=0, le=1, description="share of the schedule after which rank_fraction is reached"
+    )
+    orthogonality: float = Field(
+        default=0.1, ge=0, description="the price of factors that are not orthogonal"
+    )
+
+
 class BlockExpansion(Part):
     """New transformer layers between the frozen ones."""
 
@@ -241,6 +258,7 @@ Method = (
     | RandomBlocks
     | LargestNorm
     | Oplora
+    | Adalora
 )
 
 METHODS: dict[str, type[Method]] = dict(
@@ -259,6 +277,7 @@ METHODS: dict[str, type[Method]] = dict(
             RandomBlocks,
             LargestNorm,
             Oplora,
+            Adalora,
         ),
         strict=True,
     )
@@ -274,6 +293,7 @@ PACKABLE_METHODS = (
     "random_blocks",
     "largest_norm",
     "oplora",
+    "adalora",
 )
 """The methods whose trials can share one frozen model."""
 

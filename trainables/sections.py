@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from search_spaces.data import Data, DataSet
     from search_spaces.data import Probe as ProbeSet
     from search_spaces.method import (
+        Adalora,
         BlockExpansion,
         LargestNorm,
         Lora,
@@ -23,14 +24,17 @@ if TYPE_CHECKING:
 
     CountedSettings = RandomBlocks | LargestNorm
     GatedSettings = SelectiveLora | Taps
-    LoraSettings = Lora | CountedSettings | Oplora
+    LoraSettings = Lora | CountedSettings | Oplora | Adalora
     LowRankSettings = LoraSettings | SelectiveLora
     LayersSettings = BlockExpansion | TopK
 else:
-    CountedSettings = Data = DataSet = GatedSettings = LayersSettings = LoraSettings = LowRankSettings = Any
-    MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = SelectiveLora = Space = Any
+    Adalora = CountedSettings = Data = DataSet = GatedSettings = LayersSettings = LoraSettings = Any
+    LowRankSettings = MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = SelectiveLora = (
+        Space
+    ) = Any
 
 __all__ = [
+    "Adalora",
     "CountedSettings",
     "Data",
     "DataSet",

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from search_spaces import METHODS, PACKABLE, Gated, Space, SpaceError, json_schema, load_space, parse_space
+from search_spaces import METHODS, PACKABLE, Space, SpaceError, Training, json_schema, load_space, parse_space
+from search_spaces.settings import Settings
 
 SHIPPED = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"
 
@@ -216,11 +217,14 @@ def test_packable_means_that_a_pack_may_vary_all_that_is_searched(
 
 
 def test_every_packable_path_is_a_setting() -> None:
-    masks, paths = {"method.mask"} & PACKABLE, PACKABLE - {"method.mask"}
-    searched = ", ".join(f"{path}: {{choices: [1]}}" for path in sorted(paths))
-    space = shipped([f"search.parameters={{{searched}}}", "resources.pack=3"])
-    assert space.search.parameters.keys() == paths
-    assert masks and isinstance(space.method, Gated) and space.method.mask is None
+    known = set()
+    for name in ("selective_lora", "adalora"):
+        paths = PACKABLE & Settings(METHODS[name](name=name), Training()).fields.keys()
+        known |= paths
+        searched = ", ".join(f"{path}: {{choices: [1]}}" for path in sorted(paths - {"method.mask"}))
+        overrides = [f"method={{name: {name}}}", f"search.parameters={{{searched}}}", "resources.pack=3"]
+        assert shipped(overrides).packable
+    assert known == PACKABLE
 
 
 def test_the_json_schema_accepts_what_loads_and_refuses_a_wrong_name(space: Space) -> None:

@@ -64,8 +64,9 @@ class Step:
         if self._clip:
             self._clip()
         is_open = self._learner.method.open()
-        for optimizer in self._optimizers:
-            optimizer.step(share, is_open, finite)
+        with self._learner.method.updated():
+            for optimizer in self._optimizers:
+                optimizer.step(share, is_open, finite)
 
     def _gradients(self) -> list[Tensor]:
         every = (p.grad for optimizer in self._optimizers for p in optimizer.parameters)

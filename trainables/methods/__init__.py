@@ -1,5 +1,6 @@
 """How a backbone is adapted: one file a method, one interface."""
 
+from trainables.methods.adalora import Adalora
 from trainables.methods.block_expansion import BlockExpansion
 from trainables.methods.full import Full
 from trainables.methods.largest_norm import LargestNorm
@@ -26,10 +27,12 @@ METHODS: dict[str, type[Method]] = {
     "random_blocks": RandomBlocks,
     "largest_norm": LargestNorm,
     "oplora": Oplora,
+    "adalora": Adalora,
 }
 
 __all__ = [
     "METHODS",
+    "Adalora",
     "BlockExpansion",
     "Full",
     "LargestNorm",

@@ -121,6 +121,10 @@ class Method(nn.Module):
     def advance(self, step: int) -> None:
         """Hears how many steps are done: before the first one of every epoch, and after each."""
 
+    def updated(self) -> AbstractContextManager[None]:
+        """While it lasts, the optimisers move the weights by the gradients of a step."""
+        return nullcontext()
+
     def score_optimizers(self) -> list[PackedSGD]:
         """Optimisers of the parameters that the adapter's optimiser must leave alone."""
         return []

@@ -70,6 +70,7 @@ NAMES = (
     "top_k",
     "linear",
     "random_blocks",
+    "adalora",
 )
 
 

@@ -35,6 +35,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "mask": ("selective_lora", {"mask": ("image.1.fc2",)}),
     "taps": ("taps", {"lambda": 0.5, "score_lr": 0.2}),
     "lora": ("lora", {}),
+    "ranks": ("adalora", {"rank_fraction": 0.1}),
     "full": ("full", {}),
     "block expansion": ("block_expansion", {"layers": 1}),
     "random": ("random_blocks", {"active_blocks": 2}),

@@ -77,6 +77,7 @@ def test_a_pack_trains_as_without_sharing(
         ("random_blocks", {"active_blocks": 2}),
         ("largest_norm", {"active_blocks": 2}),
         ("oplora", {}),
+        ("adalora", {"rank_fraction": 0.05}),
         ("taps", {}),
         ("top_k", {"layers": 1}),
         ("block_expansion", {"layers": 1}),

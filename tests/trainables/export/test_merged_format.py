@@ -34,6 +34,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("selective_lora", {}),
     ("lora", {"blocks": ("q", "v")}),
     ("random_blocks", {}),
+    ("adalora", {"rank_fraction": 0.1}),
     ("taps", {}),
     ("full", {}),
     ("top_k", {}),

@@ -34,6 +34,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("random_blocks", {}),
     ("largest_norm", {}),
     ("oplora", {}),
+    ("adalora", {"rank_fraction": 0.1}),
 ]
 IDS = ["-".join([name, *settings.get("blocks", ())]) for name, settings in CASES]
 
