@@ -28,6 +28,7 @@ PACKABLE = frozenset(
         "method.rank",
         "method.rank_fraction",
         "method.orthogonality",
+        "method.kappa",
         "method.alpha",
         "method.score_lr",
         "method.active_blocks",

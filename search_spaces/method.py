@@ -22,6 +22,7 @@ MethodName = Literal[
     "largest_norm",
     "oplora",
     "adalora",
+    "codyra",
 ]
 Kind = Literal["qkv", "proj", "fc1", "fc2"]
 QkvPart = Literal["q", "k", "v"]
@@ -206,6 +207,24 @@ class Adalora(LowRank):
     )
 
 
+class Codyra(LowRank):
+    """LoRA whose ranks pay a price each."""
+
+    name: Literal["codyra"] = Field(description="the method")
+    rank: Rank = 16
+    kappa: float = Field(
+        default=5e-3,
+        ge=0,
+        description="the price of a rank: by how much a step shrinks its scale, at the end",
+    )
+    dense: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="share of the steps before the price is asked, and grows to kappa",
+    )
+
+
 class BlockExpansion(Part):
     """New transformer layers between the frozen ones."""
 
@@ -259,6 +278,7 @@ Method = (
     | LargestNorm
     | Oplora
     | Adalora
+    | Codyra
 )
 
 METHODS: dict[str, type[Method]] = dict(
@@ -278,6 +298,7 @@ METHODS: dict[str, type[Method]] = dict(
             LargestNorm,
             Oplora,
             Adalora,
+            Codyra,
         ),
         strict=True,
     )
@@ -294,6 +315,7 @@ PACKABLE_METHODS = (
     "largest_norm",
     "oplora",
     "adalora",
+    "codyra",
 )
 """The methods whose trials can share one frozen model."""
 

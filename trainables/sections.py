@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from search_spaces.method import (
         Adalora,
         BlockExpansion,
+        Codyra,
         LargestNorm,
         Lora,
         Oplora,
@@ -24,17 +25,18 @@ if TYPE_CHECKING:
 
     CountedSettings = RandomBlocks | LargestNorm
     GatedSettings = SelectiveLora | Taps
-    LoraSettings = Lora | CountedSettings | Oplora | Adalora
+    LoraSettings = Lora | CountedSettings | Oplora | Adalora | Codyra
     LowRankSettings = LoraSettings | SelectiveLora
     LayersSettings = BlockExpansion | TopK
 else:
-    Adalora = CountedSettings = Data = DataSet = GatedSettings = LayersSettings = LoraSettings = Any
-    LowRankSettings = MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = SelectiveLora = (
-        Space
-    ) = Any
+    Adalora = Codyra = CountedSettings = Data = DataSet = GatedSettings = LayersSettings = Any
+    LoraSettings = LowRankSettings = MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = (
+        SelectiveLora
+    ) = Space = Any
 
 __all__ = [
     "Adalora",
+    "Codyra",
     "CountedSettings",
     "Data",
     "DataSet",

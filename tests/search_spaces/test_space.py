@@ -218,7 +218,7 @@ def test_packable_means_that_a_pack_may_vary_all_that_is_searched(
 
 def test_every_packable_path_is_a_setting() -> None:
     known = set()
-    for name in ("selective_lora", "adalora"):
+    for name in ("selective_lora", "adalora", "codyra"):
         paths = PACKABLE & Settings(METHODS[name](name=name), Training()).fields.keys()
         known |= paths
         searched = ", ".join(f"{path}: {{choices: [1]}}" for path in sorted(paths - {"method.mask"}))

@@ -2,6 +2,7 @@
 
 from trainables.methods.adalora import Adalora
 from trainables.methods.block_expansion import BlockExpansion
+from trainables.methods.codyra import Codyra
 from trainables.methods.full import Full
 from trainables.methods.largest_norm import LargestNorm
 from trainables.methods.lora import Lora
@@ -28,12 +29,14 @@ METHODS: dict[str, type[Method]] = {
     "largest_norm": LargestNorm,
     "oplora": Oplora,
     "adalora": Adalora,
+    "codyra": Codyra,
 }
 
 __all__ = [
     "METHODS",
     "Adalora",
     "BlockExpansion",
+    "Codyra",
     "Full",
     "LargestNorm",
     "Linear",

@@ -71,6 +71,7 @@ NAMES = (
     "linear",
     "random_blocks",
     "adalora",
+    "codyra",
 )
 
 

@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "taps": ("taps", {"lambda": 0.5, "score_lr": 0.2}),
     "lora": ("lora", {}),
     "ranks": ("adalora", {"rank_fraction": 0.1}),
+    "priced ranks": ("codyra", {"kappa": 0.2}),
     "full": ("full", {}),
     "block expansion": ("block_expansion", {"layers": 1}),
     "random": ("random_blocks", {"active_blocks": 2}),

@@ -78,6 +78,7 @@ def test_a_pack_trains_as_without_sharing(
         ("largest_norm", {"active_blocks": 2}),
         ("oplora", {}),
         ("adalora", {"rank_fraction": 0.05}),
+        ("codyra", {"kappa": 0.5}),
         ("taps", {}),
         ("top_k", {"layers": 1}),
         ("block_expansion", {"layers": 1}),

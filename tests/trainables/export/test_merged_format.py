@@ -35,6 +35,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("lora", {"blocks": ("q", "v")}),
     ("random_blocks", {}),
     ("adalora", {"rank_fraction": 0.1}),
+    ("codyra", {"kappa": 0.5}),
     ("taps", {}),
     ("full", {}),
     ("top_k", {}),

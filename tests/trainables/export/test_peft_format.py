@@ -35,6 +35,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("largest_norm", {}),
     ("oplora", {}),
     ("adalora", {"rank_fraction": 0.1}),
+    ("codyra", {"kappa": 0.5}),
 ]
 IDS = ["-".join([name, *settings.get("blocks", ())]) for name, settings in CASES]
 

@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -11,12 +10,9 @@ from peft import AdaLoraConfig, AdaLoraModel
 from torch import Generator, Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from search_spaces import Space
-from trainables import Problem, Training
 from trainables.backbones import TimmBackbone
 from trainables.methods import Adalora, Method
 
-MakeSpace = Callable[..., Space]
 MakePack = Callable[..., Method]
 
 STEPS, RAMP, RANK, FRACTION, PRICE = 20, 0.75, 4, 0.3, 0.1
@@ -113,42 +109,3 @@ def test_the_budget_falls_as_in_peft(timm_backbone: TimmBackbone, ours: Adalora)
     for step in range(LAST + 1):
         count, budget = ours._counts(step)[0], allocator.budget_schedule(step)[0]
         assert 0 <= count - budget <= 1
-
-
-def trained(problem: Problem, make_space: MakeSpace, *settings: dict[str, Any]) -> Training:
-    training = Training(problem, [make_space("adalora", own, epochs=4, lr=1e-2) for own in settings])
-    for _ in range(4):
-        training.train_epoch()
-    return training
-
-
-def test_a_block_without_ranks_is_the_pre_trained_one(problem: Problem, make_space: MakeSpace) -> None:
-    method = trained(problem, make_space, {**SETTINGS, "rank_fraction": 0.1}).learner.method
-    (active,), untouched = method.active_blocks(), problem.backbone.state_dict()
-    assert 0 < len(active) < len(method.blocks)
-    merged = method.merged(0)
-    trained_here = 0
-    for name in method.blocks:
-        path = f"{merged.linears[name]}.weight"
-        assert torch.equal(merged.state_dict()[path], untouched[path]) == (name not in active)
-        rank = torch.linalg.matrix_rank(merged.state_dict()[path] - untouched[path], atol=1e-6)
-        trained_here += int(rank) * (sum(untouched[path].shape) + 1)
-        assert (int(rank) > 0) == (name in active)
-    assert method.trained_parameters() == [trained_here]
-    assert method.gate_metrics() == [{"active_ranks": round(0.1 * RANK * len(method.blocks))}]
-
-
-def test_members_with_other_budgets_train_as_they_would_alone(
-    problem: Problem, make_space: MakeSpace
-) -> None:
-    own = [
-        {"rank": 3, "rank_fraction": 0.2},
-        {"rank": 6, "rank_fraction": 0.5, "orthogonality": 0.5},
-        {"rank": 2, "rank_fraction": 1.0, "orthogonality": 0.0},
-    ]
-    pack = trained(problem, make_space, *own).learner.method
-    for k, settings in enumerate(own):
-        alone = trained(problem, make_space, settings).learner.method
-        assert torch.equal(pack.kept()[k, :, : settings["rank"]], alone.kept()[0])
-        for ours, theirs in zip(pack.placed, alone.placed, strict=True):
-            torch.testing.assert_close(ours.matrices()[k], theirs.matrices()[0], rtol=1e-3, atol=1e-4)
