@@ -21,6 +21,7 @@ MethodName = Literal[
     "random_blocks",
     "largest_norm",
     "oplora",
+    "keeplora",
     "adalora",
     "codyra",
 ]
@@ -191,6 +192,19 @@ class Oplora(LowRank):
     )
 
 
+class Keeplora(LowRank):
+    """LoRA whose A lies outside the leading singular directions of the frozen weights, and stays."""
+
+    name: Literal["keeplora"] = Field(description="the method")
+    rank: Rank = 16
+    energy: float = Field(
+        default=0.85,
+        ge=0,
+        lt=1,
+        description="share of a frozen weight's squared singular values that A does not see",
+    )
+
+
 class Adalora(LowRank):
     """LoRA with a budget of ranks over all blocks, of which the most important stay."""
 
@@ -277,6 +291,7 @@ Method = (
     | RandomBlocks
     | LargestNorm
     | Oplora
+    | Keeplora
     | Adalora
     | Codyra
 )
@@ -297,6 +312,7 @@ METHODS: dict[str, type[Method]] = dict(
             RandomBlocks,
             LargestNorm,
             Oplora,
+            Keeplora,
             Adalora,
             Codyra,
         ),
@@ -314,6 +330,7 @@ PACKABLE_METHODS = (
     "random_blocks",
     "largest_norm",
     "oplora",
+    "keeplora",
     "adalora",
     "codyra",
 )

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         Adalora,
         BlockExpansion,
         Codyra,
+        Keeplora,
         LargestNorm,
         Lora,
         Oplora,
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
     CountedSettings = RandomBlocks | LargestNorm
     GatedSettings = SelectiveLora | Taps
-    LoraSettings = Lora | CountedSettings | Oplora | Adalora | Codyra
+    LoraSettings = Lora | CountedSettings | Oplora | Keeplora | Adalora | Codyra
     LowRankSettings = LoraSettings | SelectiveLora
     LayersSettings = BlockExpansion | TopK
 else:
     Adalora = Codyra = CountedSettings = Data = DataSet = GatedSettings = LayersSettings = Any
-    LoraSettings = LowRankSettings = MethodSettings = Model = Oplora = ProbeSet = Resources = Schedule = (
-        SelectiveLora
-    ) = Space = Any
+    Keeplora = LoraSettings = LowRankSettings = MethodSettings = Model = Oplora = ProbeSet = Resources = (
+        Schedule
+    ) = SelectiveLora = Space = Any
 
 __all__ = [
     "Adalora",
@@ -41,6 +42,7 @@ __all__ = [
     "Data",
     "DataSet",
     "GatedSettings",
+    "Keeplora",
     "LayersSettings",
     "LoraSettings",
     "LowRankSettings",

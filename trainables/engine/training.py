@@ -106,9 +106,20 @@ class Training:
         elif self.epoch and self.epoch % self.schedule.epochs == 0:
             self.learner.begin_phase()
             self._begin_steps()
+        if self.epoch == 0 and self.learner.method.previews:
+            self._preview()
         losses = self.run_batches(self.batches)
         self.epoch += 1
         return losses
+
+    def _preview(self) -> None:
+        """Lets the method see the gradients of an epoch, and moves nothing."""
+        with self.learner.method.preview():
+            for batch in self._drawn(self.batches):
+                for part in batch.parts(self.schedule.accumulate):
+                    (self.learner.loss(part, 0) * part.rows.shape[1]).sum().backward()
+        for weight in self.learner.trained().values():
+            weight.grad = None
 
     def run_batches(self, batches: int) -> Tensor:
         """Trains the first batches of an epoch; mean loss of each member, (K,)."""

@@ -4,6 +4,7 @@ from trainables.methods.adalora import Adalora
 from trainables.methods.block_expansion import BlockExpansion
 from trainables.methods.codyra import Codyra
 from trainables.methods.full import Full
+from trainables.methods.keeplora import Keeplora
 from trainables.methods.largest_norm import LargestNorm
 from trainables.methods.lora import Lora
 from trainables.methods.lp_ft import LpFt
@@ -28,6 +29,7 @@ METHODS: dict[str, type[Method]] = {
     "random_blocks": RandomBlocks,
     "largest_norm": LargestNorm,
     "oplora": Oplora,
+    "keeplora": Keeplora,
     "adalora": Adalora,
     "codyra": Codyra,
 }
@@ -38,6 +40,7 @@ __all__ = [
     "BlockExpansion",
     "Codyra",
     "Full",
+    "Keeplora",
     "LargestNorm",
     "Linear",
     "Lora",

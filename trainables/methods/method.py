@@ -40,6 +40,7 @@ class Method(nn.Module):
         packable: whether several members can share one frozen backbone.
         trains_head: whether the classification head is trained too.
         fits_head: whether the head is fitted to the frozen features before the training.
+        previews: whether it begins from the gradients of an epoch, before any step.
         phases: how many times the whole schedule is run.
         blocks: names of the blocks that the method may change, in the order of the forward pass.
         adapts_text: whether the text tower is changed.
@@ -48,6 +49,7 @@ class Method(nn.Module):
     packable: ClassVar[bool] = False
     trains_head: ClassVar[bool] = True
     fits_head: ClassVar[bool] = False
+    previews: ClassVar[bool] = False
     phases: ClassVar[int] = 1
 
     def __init__(
@@ -120,6 +122,10 @@ class Method(nn.Module):
 
     def advance(self, step: int) -> None:
         """Hears how many steps are done: before the first one of every epoch, and after each."""
+
+    def preview(self) -> AbstractContextManager[None]:
+        """While it lasts, the losses of an epoch's batches are differentiated; only where it ``previews``."""
+        return nullcontext()
 
     def updated(self) -> AbstractContextManager[None]:
         """While it lasts, the optimisers move the weights by the gradients of a step."""

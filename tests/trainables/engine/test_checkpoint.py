@@ -72,6 +72,7 @@ NAMES = (
     "random_blocks",
     "adalora",
     "codyra",
+    "keeplora",
 )
 
 

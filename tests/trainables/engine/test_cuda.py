@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("lora", {}),
     "ranks": ("adalora", {"rank_fraction": 0.1}),
     "priced ranks": ("codyra", {"kappa": 0.2}),
+    "residual": ("keeplora", {}),
     "full": ("full", {}),
     "block expansion": ("block_expansion", {"layers": 1}),
     "random": ("random_blocks", {"active_blocks": 2}),

@@ -79,6 +79,7 @@ def test_a_pack_trains_as_without_sharing(
         ("oplora", {}),
         ("adalora", {"rank_fraction": 0.05}),
         ("codyra", {"kappa": 0.5}),
+        ("keeplora", {}),
         ("taps", {}),
         ("top_k", {"layers": 1}),
         ("block_expansion", {"layers": 1}),

@@ -36,6 +36,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("random_blocks", {}),
     ("adalora", {"rank_fraction": 0.1}),
     ("codyra", {"kappa": 0.5}),
+    ("keeplora", {"rank": 4}),
     ("taps", {}),
     ("full", {}),
     ("top_k", {}),

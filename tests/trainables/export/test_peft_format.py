@@ -36,6 +36,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("oplora", {}),
     ("adalora", {"rank_fraction": 0.1}),
     ("codyra", {"kappa": 0.5}),
+    ("keeplora", {}),
 ]
 IDS = ["-".join([name, *settings.get("blocks", ())]) for name, settings in CASES]
 
