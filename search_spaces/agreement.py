@@ -24,6 +24,7 @@ _AGREED_ON = (
     "training.head_lr",
     *(f"training.{key}" for key in _OF_LABELS),
     _PARTS,
+    "training.neighbors",
     "training.precision",
 )
 
@@ -74,6 +75,9 @@ def disagreements(trial: Trial) -> Iterator[Disagreement]:
             yield Disagreement(f"training.{key}", text)
     if flyp and training.accumulate > 1:
         yield Disagreement(_PARTS, "flyp compares all pictures of a step, which has no parts; leave it out")
+    if training.neighbors and training.accumulate > 1:
+        text = "training.neighbors looks at all pictures of a step, which has no parts; leave it out"
+        yield Disagreement(_PARTS, text)
     if library is None or _READS_TEXT[library]:
         return
     if flyp or training.head == "prompts":

@@ -38,6 +38,7 @@ PACKABLE = frozenset(
         "training.weight_decay",
         "training.clip_norm",
         "training.retention",
+        "training.neighbors",
         "training.seed",
     }
 )

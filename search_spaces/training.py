@@ -56,6 +56,11 @@ class Training(Part):
         ge=0,
         description="weight of the distance between the features and the pre-trained model's",
     )
+    neighbors: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of a loss that keeps each picture's nearest neighbours in a step's batch",
+    )
     crop: float = Field(
         default=1.0,
         gt=0,

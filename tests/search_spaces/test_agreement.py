@@ -94,6 +94,9 @@ SLOW = (
     "by resources.gpus_per_trial"
 )
 NO_PARTS = "flyp compares all pictures of a step, which has no parts; leave it out"
+NO_PARTS_OF_NEIGHBOURS = (
+    "training.neighbors looks at all pictures of a step, which has no parts; leave it out"
+)
 NO_LABELS = "flyp pairs pictures with sentences and has no labels that it would change; leave it out"
 NO_TEXT_TOWER = "a timm model has no text tower; use [image]"
 FLYP_ONLY = "the text tower is trained by training.objective: flyp only"
@@ -172,6 +175,11 @@ FILE = [
         (("cross_entropy", "flyp"), ("  head: fresh\n", "  accumulate: 4\n")),
         (CLIP, "baselines=[]"),
         [f"space.yaml:16: training.accumulate: {NO_PARTS}"],
+    ),
+    (
+        (("  head: fresh\n", "  neighbors: 1\n  accumulate: 4\n"),),
+        (CLIP, "baselines=[]"),
+        [f"space.yaml:17: training.accumulate: {NO_PARTS_OF_NEIGHBOURS}"],
     ),
     # a processor's precision
     (

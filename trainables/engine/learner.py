@@ -7,7 +7,6 @@ from itertools import chain
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -20,6 +19,7 @@ from trainables.engine.linear_fit import gathered
 from trainables.engine.objectives import make_objective
 from trainables.engine.precision import Precision
 from trainables.engine.prefix import Prefix, pictures_at_once
+from trainables.engine.retention import distance, neighbor_loss
 from trainables.methods import METHODS
 from trainables.problem import Problem
 from trainables.sections import Space
@@ -64,36 +64,35 @@ class Learner(nn.Module):
         self.objective.requires_grad_(self.method.trains_head)
         self._call = self._twice if training.checkpointing else plainly
         device = problem.backbone.mean.device
-        self._retention = torch.tensor([space.training.retention for space in spaces], device=device)
-        self._retains = bool(self._retention.any())
-        untouched = [problem.backbone] if prefix or self._retains else []
+        prices = [[s.training.retention, s.training.neighbors] for s in spaces]
+        terms = zip(torch.tensor(prices, device=device).T, (distance, neighbor_loss), strict=True)
+        self._terms = [(price, term) for price, term in terms if price.any()]
+        untouched = [problem.backbone] if prefix or self._terms else []
         self._precision = Precision(training.precision, self.method.backbone, *untouched)
 
     def loss(self, batch: Batch, epoch: int) -> Tensor:
-        """(K,): the objective, the method's price, and the retention term.
+        """(K,): the objective, the method's price, and what keeps the features.
 
         ``epoch`` is the number of epochs done.
         """
         features = self._features(batch)
         labels = batch.labels.expand(self.size, *batch.labels.shape[1:])
-        task = self.objective.loss(features, labels, self._encode_text)
-        loss = task + self.method.penalty(epoch)
-        return loss + self._retention * self._distance(features, batch) if self._retains else loss
+        loss = self.objective.loss(features, labels, self._encode_text) + self.method.penalty(epoch)
+        if self._terms:
+            before = self._untouched(batch).view_as(features)
+            for price, term in self._terms:
+                loss = loss + price * term(features, before)
+        return loss
 
-    def _distance(self, features: Tensor, batch: Batch) -> Tensor:
-        """(K,): mean squared distance of the unit features to the pre-trained model's, on the same images.
-
-        After LDIFS (Mukhoti et al., arXiv 2308.13320), which takes the features of several layers; here they
-        are the final ones.
-        """
+    def _untouched(self, batch: Batch) -> Tensor:
+        """The pre-trained model's features (K * B, D)."""
         members = range(self.size)
         with torch.no_grad(), self._precision():
             if self.prefix is None:
-                before = self.problem.backbone(batch.of(batch.pixels, members))
+                features: Tensor = self.problem.backbone(batch.of(batch.pixels, members))
             else:
-                before = self.prefix.before(batch, self.problem.backbone.depth("image"), members)
-        difference = F.normalize(features, dim=-1) - F.normalize(before.float().view_as(features), dim=-1)
-        return difference.square().sum(dim=-1).mean(dim=1)
+                features = self.prefix.before(batch, self.problem.backbone.depth("image"), members)
+        return features.float()
 
     def _features(self, batch: Batch) -> Tensor:
         """(K, B, D)."""

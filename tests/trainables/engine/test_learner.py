@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from search_spaces import Space
 from trainables import Problem, Training
+from trainables.engine import retention
 from trainables.engine.batch import Batch
 from trainables.engine.learner import Learner
 from trainables.methods import METHODS
@@ -86,7 +87,7 @@ def test_retention_pulls_features_back(any_problem: Problem, make_space: MakeSpa
         return (1 - F.cosine_similarity(learner.method(images.pixels), before, dim=-1)).mean().item()
 
     far = distance()
-    learner._distance(learner._features(images), images).sum().backward()
+    retention.distance(learner._features(images), before[None]).sum().backward()
     with torch.no_grad():
         for parameter in learner.method.updates().values():
             parameter -= 0.01 * parameter.grad
