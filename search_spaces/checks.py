@@ -36,6 +36,7 @@ PACKABLE = frozenset(
         "training.lr",
         "training.head_lr",
         "training.weight_decay",
+        "training.spd",
         "training.clip_norm",
         "training.retention",
         "training.neighbors",

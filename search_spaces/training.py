@@ -32,6 +32,12 @@ class Training(Part):
     weight_decay: float = Field(
         default=0.0, ge=0, description="decay of the weights; of no bias, gain or position"
     )
+    spd: float = Field(
+        default=0.0,
+        ge=0,
+        description="strength of selective projection decay, which holds weights where they began while a "
+        "step leads away from there although descent leads back; 0: none, 1: no further away",
+    )
     clip_norm: float | None = Field(
         default=None,
         gt=0,

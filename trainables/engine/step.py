@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from trainables.engine.clipping import ClipNorm
 from trainables.engine.learner import Learner
 from trainables.engine.loss_scale import LossScale
 from trainables.engine.optimizer import Packed
+from trainables.engine.projection_decay import ProjectionDecay
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ class Step:
         clip: shortens gradients that are too long; None shortens none.
         scale: of the losses; None leaves them as they are.
         accumulate: how many parts of a batch pass the model one after the other.
+        decay: holds weights where they began; None holds none.
     """
 
     def __init__(
@@ -33,12 +36,14 @@ class Step:
         clip: ClipNorm | None = None,
         scale: LossScale | None = None,
         accumulate: int = 1,
+        decay: ProjectionDecay | None = None,
     ) -> None:
         self._learner = learner
         self._optimizers = optimizers
         self._clip = clip
         self._scale = scale
         self._accumulate = accumulate
+        self._decay = decay
 
     def run(self, batch: Batch, epoch: int, share: float | Tensor) -> Tensor:
         """Trains on a batch; the losses before it, (K,).
@@ -64,7 +69,7 @@ class Step:
         if self._clip:
             self._clip()
         is_open = self._learner.method.open()
-        with self._learner.method.updated():
+        with self._learner.method.updated(), self._decay.step() if self._decay else nullcontext():
             for optimizer in self._optimizers:
                 optimizer.step(share, is_open, finite)
 

@@ -21,6 +21,7 @@ from trainables.engine.optimizer import Packed
 from trainables.engine.parameter_groups import make_optimizers
 from trainables.engine.points import Point, leave_points
 from trainables.engine.prefix import Prefix
+from trainables.engine.projection_decay import ProjectionDecay
 from trainables.engine.step import RecordedStep, Step
 from trainables.methods.untouched import untouched
 from trainables.problem import Problem
@@ -82,10 +83,17 @@ class Training:
         # A price on the scores means what it says: their gradient keeps its length.
         clipped = [p for optimizer in weights for p in optimizer.parameters]
         clip = ClipNorm(clipped, [training.clip_norm for training in trainings])
+        # The head is no part of what was pre-trained.
+        adapted = {id(p) for p in self.learner.method.parameters()}
+        decay = ProjectionDecay(
+            [p for p in clipped if id(p) in adapted],
+            [training.spd for training in trainings],
+            from_zero=self.learner.method.packable,
+        )
         narrow = self.schedule.precision == "float16"
         self.scale = LossScale(self.learner.size, self.problem.backbone.mean.device) if narrow else None
         kind = RecordedStep if self.problem.backbone.mean.is_cuda else Step
-        self._step = kind(self.learner, self.optimizers, clip, self.scale, self.schedule.accumulate)
+        self._step = kind(self.learner, self.optimizers, clip, self.scale, self.schedule.accumulate, decay)
 
     def run_epoch(self) -> list[Metrics]:
         """Trains one epoch, then measures each member on the validation splits, if that is its turn."""
