@@ -14,6 +14,7 @@ SPACES = REPOSITORY / "spaces"
 BLOCKS = {
     "clip_lambda": (32, "at most 2 of 32 blocks (6.25 %)"),
     "clip_budget": (32, "at most 2 of 32 blocks (6.25 %)"),
+    "clip_rivals": (32, "at most 2 of 32 blocks (6.25 %)"),
     "clip_path": (32, "at most 2 of 32 blocks (6.25 %)"),
     "dino_lambda": (32, "at most 2 of 32 blocks (6.25 %)"),
     "clip_vit_b16_imagenet": (96, "at most 6 of 96 blocks (6.25 %)"),

@@ -43,15 +43,15 @@ def write_adapter(trained: Trained, folder: Path) -> None:
 
 def _parts(block: Block) -> list[tuple[str, Tensor]]:
     if isinstance(block, LowRankBlock):
-        down, up = block.factors()
-        return [("A", down[0]), ("B", up[0])]
+        down, up = block.written()
+        return [("A", down), ("B", up)]
     return [("delta", block.matrices()[0])]
 
 
 def _scaling(block: Block) -> dict[str, float]:
     if not isinstance(block, LowRankBlock):
         return {"scale": 1.0}
-    rank, scale = block.ranks[0], block.scale[0, 0].item()
+    rank, scale = len(block.written()[0]), block.scale[0, 0].item()
     return {"rank": rank, "alpha": scale * rank, "scale": scale}
 
 

@@ -115,10 +115,10 @@ def _stacked(blocks: Sequence[LowRankBlock]) -> Factors:
     """The updates of a layer's blocks as one: A's below each other, each B in the rows of its outputs."""
     downs, ups = [], []
     for block in blocks:
-        down, changed = block.factors()
-        up = changed.new_zeros(block.out_features, block.ranks[0])
-        up[block.outputs] = changed[0] * block.scale[0]
-        downs.append(down[0])
+        down, changed = block.written()
+        up = changed.new_zeros(block.out_features, len(down))
+        up[block.outputs] = changed * block.scale[0, 0]
+        downs.append(down)
         ups.append(up)
     return Factors(torch.cat(downs), torch.cat(ups, dim=1))
 

@@ -67,7 +67,7 @@ class Adalora(RankedMethod):
     members: Sequence[Settings]
     block = SvdBlock
     linear_in = "values"
-    placed: list[SvdBlock]  # type: ignore[assignment]
+    placed: Sequence[SvdBlock]
     stays: Tensor
 
     def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:

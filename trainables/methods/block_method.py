@@ -13,21 +13,27 @@ from trainables.methods.method import Method
 
 
 class BlockMethod(Method):
-    """A method that puts a block in the place of every candidate layer."""
+    """A method that puts a block in the place of every candidate layer.
+
+    Attributes:
+        placed: the blocks, in the order of their names.
+    """
 
     packable = True
+    placed: Sequence[Block]
 
     def insert(self, backbone: Backbone, make: Callable[[nn.Module, slice, int], Block]) -> Backbone:
         """A fork with a block for each name; ``make`` gives one from a layer, its outputs and its place."""
         fork = backbone.fork()
         self._depth = fork.depth("image")
         self._layers = [_image_layer(name) for name in self.blocks]
-        self.placed: list[Block] = []
+        placed: list[Block] = []
         for place, name in enumerate(self.blocks):
             path = fork.linears[name]
             block = make(fork.get_submodule(path), backbone.outputs(name), place)
             fork.set_submodule(path, block)
-            self.placed.append(block)
+            placed.append(block)
+        self.placed = placed
         self.keep(torch.ones(self.size, len(self.blocks)))
         return fork
 

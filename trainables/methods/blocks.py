@@ -256,6 +256,12 @@ class LowRankBlock(Block):
         """A (K, r, in) and B (K, changed, r), as they change the layer."""
         return self.down, self.up
 
+    def written(self) -> tuple[Tensor, Tensor]:
+        """A (r, in) and B (changed, r) of a pack's only member, without ranks that change nothing."""
+        down, up = (factor[0] for factor in self.factors())
+        held = down.any(dim=1)
+        return down[held], up[:, held]
+
     def matrices(self) -> Tensor:
         """(alpha / r) * B A."""
         down, up = self.factors()

@@ -82,7 +82,7 @@ class Keeplora(Lora):
 
     block = ResidualBlock
     previews = True
-    placed: list[ResidualBlock]  # type: ignore[assignment]
+    placed: Sequence[ResidualBlock]
 
     @contextmanager
     def preview(self) -> Iterator[None]:

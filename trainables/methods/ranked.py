@@ -2,14 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from trainables.backbones import Backbone
-from trainables.methods.blocks import LowRankBlock
+from trainables.methods.blocks import Gate, LowRankBlock
 from trainables.methods.lora import Lora
+from trainables.sections import LowRankSettings
 
 
 class RankedBlock(LowRankBlock):
@@ -21,9 +22,16 @@ class RankedBlock(LowRankBlock):
         values: s, (K, r); padding is zero.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.values = nn.Parameter(self.draw(arguments[-1]))
+    def __init__(
+        self,
+        linear: nn.Module,
+        outputs: slice,
+        gate: Gate,
+        members: Sequence[LowRankSettings],
+        generators: Sequence[Generator],
+    ) -> None:
+        super().__init__(linear, outputs, gate, members, generators)
+        self.values = nn.Parameter(self.draw(generators))
 
     @abstractmethod
     def draw(self, generators: Sequence[Generator]) -> Tensor:
@@ -45,7 +53,7 @@ class RankedMethod(Lora):
 
     block: ClassVar[type[RankedBlock]]
     linear_in: ClassVar[str]
-    placed: list[RankedBlock]  # type: ignore[assignment]
+    placed: Sequence[RankedBlock]
 
     def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone with a block in the place of every candidate."""

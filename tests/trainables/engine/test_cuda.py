@@ -80,24 +80,26 @@ def test_a_recorded_step_is_the_step(
     torch.testing.assert_close(weights(recorded), weights(plain), rtol=1e-4, atol=1e-5)
 
 
-SAVINGS: list[dict[str, Any]] = [
+SETTINGS: list[dict[str, Any]] = [
     {"clip_norm": 0.1},
     {"accumulate": 3},
     {"checkpointing": True},
     {"precision": "float16"},
+    {"neighbors": 1.0},
+    {"spd": 1.0},
 ]
 
 
-@pytest.mark.parametrize("saving", SAVINGS, ids=str)
+@pytest.mark.parametrize("own", SETTINGS, ids=str)
 @pytest.mark.parametrize("method", ["price", "full"])
-def test_a_step_of_less_memory_is_recorded_too(
+def test_a_step_of_other_settings_is_recorded_too(
     on_gpu: Problem,
     make_space: MakeSpace,
     method: str,
-    saving: dict[str, Any],
+    own: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spaces = [of(make_space, method, optimizer="sgd", **saving)]
+    spaces = [of(make_space, method, optimizer="sgd", **own)]
     recorded = trained(on_gpu, spaces)
     assert isinstance(recorded._step, RecordedStep) and recorded._step._recorded is not None
     monkeypatch.setattr(training, "RecordedStep", Step)

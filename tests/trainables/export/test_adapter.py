@@ -54,6 +54,16 @@ def test_what_is_written_is_loaded(
     assert all(torch.equal(tensor, before[key]) for key, tensor in problem.backbone.plain_state().items())
 
 
+def test_ranks_that_change_nothing_are_left_out(make_trained: MakeTrained, tmp_path: Path) -> None:
+    trained = make_trained("vit", "adalora", {"rank": 4, "rank_fraction": 0.3})
+    write_adapter(trained, tmp_path)
+    tensors = load_file(tmp_path / "adapter.safetensors")
+    ranks = {name.removesuffix(".A"): len(tensor) for name, tensor in tensors.items() if name.endswith(".A")}
+    assert min(ranks.values()) < 4 and set(ranks) == set(trained.method.active_blocks()[0])
+    assert sum(ranks.values()) == round(0.3 * 4 * len(trained.method.blocks))
+    assert all(tensors[f"{name}.B"].shape[1] == rank for name, rank in ranks.items())
+
+
 def test_closed_blocks_are_left_out(make_trained: MakeTrained, tmp_path: Path) -> None:
     trained = make_trained("vit", "selective_lora", {"rank": 2})
     write_adapter(trained, tmp_path)
