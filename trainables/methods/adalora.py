@@ -41,8 +41,8 @@ class SvdBlock(RankedBlock):
 
     def orthogonality(self) -> Tensor:
         """|P^T P - I| + |Q Q^T - I|, Frobenius norms, (K,)."""
-        own = torch.diag_embed((self.scale > 0).float())
-        both = (self.up.mT @ self.up - own, self.down @ self.down.mT - own)
+        identity = torch.diag_embed((self.scale > 0).float())
+        both = (self.up.mT @ self.up - identity, self.down @ self.down.mT - identity)
         return torch.stack([torch.linalg.matrix_norm(apart) for apart in both]).sum(dim=0)
 
 
@@ -73,8 +73,8 @@ class Adalora(RankedMethod):
     def adapt(self, backbone: Backbone, generators: Sequence[Generator]) -> Backbone:
         """The backbone with a block of singular triplets in the place of every candidate."""
         fork = super().adapt(backbone, generators)
-        self._own = torch.stack([block.scale > 0 for block in self.placed], dim=1)
-        self.register_buffer("stays", self._own.float(), persistent=False)
+        self._ranks = torch.stack([block.scale > 0 for block in self.placed], dim=1)
+        self.register_buffer("stays", self._ranks.float(), persistent=False)
         self._weights = [p for block in self.placed for p in (block.values, block.down, block.up)]
         self._importance = Importance(self._weights)
         self._price = torch.tensor([s.orthogonality for s in self.members], device=self.stays.device)
@@ -133,7 +133,7 @@ class Adalora(RankedMethod):
         """Keeps so many ranks of each member, counts (K, 1); of equal ones the earlier."""
         scores = iter(self._importance.scores())
         each = [s + q.mean(dim=2) + p.mean(dim=1) for s, q, p in zip(scores, scores, scores, strict=True)]
-        ranked = torch.stack(each, dim=1).masked_fill(~self._own, -torch.inf).flatten(1)
+        ranked = torch.stack(each, dim=1).masked_fill(~self._ranks, -torch.inf).flatten(1)
         order = ranked.argsort(dim=1, descending=True, stable=True)
         stays = (torch.arange(order.shape[1], device=order.device) < counts).float()
         self.stays.copy_(torch.zeros_like(stays).scatter(1, order, stays).view_as(self.stays))
