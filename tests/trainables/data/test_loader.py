@@ -29,7 +29,7 @@ class Pictures:
     def picture(self, row: int) -> Tensor:
         raise NotImplementedError
 
-    def here(self) -> "Pictures":
+    def made_ready(self) -> "Pictures":
         return self
 
 

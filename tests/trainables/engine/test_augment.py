@@ -123,7 +123,7 @@ def test_crops_are_cut_from_the_whole_picture(problem: Problem, make_space: Any)
         def picture(self, row: int) -> Tensor:
             return torch.full((3, 40, 30), 7, dtype=torch.uint8)
 
-        def here(self) -> "OneColour":
+        def made_ready(self) -> "OneColour":
             return self
 
     task = replace(problem.task, train=replace(train, whole=OneColour()))

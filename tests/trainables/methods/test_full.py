@@ -123,7 +123,7 @@ class UnreadablePixels:
     def picture(self, row: int) -> Tensor:
         raise OSError("there are no pictures")
 
-    def here(self) -> "UnreadablePixels":
+    def made_ready(self) -> "UnreadablePixels":
         return self
 
 
