@@ -34,7 +34,7 @@ import numpy as np
 from benchmarks._closing_orders import ByGradient, ByLoss, Closing, Ranking, at_random, by_update
 from benchmarks._trials import RESULTS, Bench, Row, markdown, read_csv, write_csv
 from search_spaces import Space
-from search_spaces.method import Path as PathSettings
+from search_spaces.gated import Path as PathSettings
 from sweeper.report.confidence import Interval, interval
 from sweeper.study.front import REFERENCE_POINT
 from trainables.engine.training import Training

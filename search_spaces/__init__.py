@@ -7,8 +7,10 @@ from search_spaces.confirm import Confirm
 from search_spaces.counts import path_counts, path_of, with_counts
 from search_spaces.data import Data, Probe, Source
 from search_spaces.errors import SpaceError
+from search_spaces.gated import Gated, SelectiveLora
 from search_spaces.load import as_text, change_space, load_space
-from search_spaces.method import METHODS, Full, Gated, Linear, Lora, Method, SelectiveLora, ZeroShot
+from search_spaces.low_rank import Lora
+from search_spaces.method import METHODS, Full, Linear, Method, ZeroShot
 from search_spaces.model import Model
 from search_spaces.part import longer_name
 from search_spaces.points import Points

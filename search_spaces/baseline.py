@@ -5,14 +5,14 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from search_spaces.errors import Mistake, shown
-from search_spaces.method import MethodName
+from search_spaces.method import METHODS, MethodName
 from search_spaces.part import Name, Part, Scalar, UniqueItems, mistaken, refuse
 
 MOST_RUNS = 1000
@@ -73,11 +73,7 @@ class Baseline(Part):
             data = {"method": data}
         if not isinstance(data, dict | Baseline):
             raise mistaken(f"expects a method's name or a mapping, got {shown(data)}")
-        if (
-            isinstance(data, dict)
-            and data.get("label") is None
-            and data.get("method") in get_args(MethodName)
-        ):
+        if isinstance(data, dict) and data.get("label") is None and data.get("method") in METHODS:
             return data | {"label": data["method"]}
         return data
 
@@ -112,7 +108,7 @@ class Baseline(Part):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Either a method's name or the whole mapping."""
-        return {"anyOf": [{"enum": list(get_args(MethodName))}, handler(schema)]}
+        return {"anyOf": [{"enum": list(METHODS)}, handler(schema)]}
 
 
 def _in_a_name(value: object) -> str:

@@ -13,8 +13,9 @@ from search_spaces.agreement import (
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget
 from search_spaces.errors import Mistake, Path, remedy, shown
+from search_spaces.gated import Gated, closed_start
 from search_spaces.limits import unknown_probes
-from search_spaces.method import METHODS, PACKABLE_METHODS, Gated, Method, closed_start
+from search_spaces.method import METHODS, Method
 from search_spaces.modes import mode_mistakes, sampler_mistakes
 from search_spaces.search import Domain, Range
 from search_spaces.settings import Settings
@@ -135,7 +136,7 @@ def _enqueued(sections: Sections, settings: Settings) -> Iterator[Mistake]:
 
 def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
     """What keeps trials from sharing a pack: the method, and every searched path that no pack may vary."""
-    if method.name not in PACKABLE_METHODS:
+    if not method.packable:
         return [f"method {method.name}"]
     return [path for path in paths if path not in PACKABLE]
 

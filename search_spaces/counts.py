@@ -1,6 +1,6 @@
 """What a budget in blocks makes of a method that counts its open blocks."""
 
-from search_spaces.method import Gated, Path
+from search_spaces.gated import Gated, Path
 from search_spaces.space import Space, parse_space
 
 

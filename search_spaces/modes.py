@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 
 from search_spaces.budget import Budget
 from search_spaces.errors import Mistake, Path
-from search_spaces.method import Gated, Method
-from search_spaces.method import Path as PathSettings
+from search_spaces.gated import Gated
+from search_spaces.gated import Path as PathSettings
+from search_spaces.method import Method
 from search_spaces.search import Domain, Range
 
 _LOG_RANGE = "{low: 0.05, high: 20, log: true}"

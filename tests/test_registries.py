@@ -20,6 +20,7 @@ def names(annotation: object) -> set[str]:
 
 def test_methods() -> None:
     assert set(METHOD_SETTINGS) == set(METHODS)
+    assert {n: s.packable for n, s in METHOD_SETTINGS.items()} == {n: m.packable for n, m in METHODS.items()}
 
 
 def test_sources_and_shifts() -> None:

@@ -5,19 +5,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from search_spaces.data import Data, DataSet
     from search_spaces.data import Probe as ProbeSet
-    from search_spaces.method import (
-        Adalora,
-        BlockExpansion,
-        Codyra,
-        Keeplora,
-        LargestNorm,
-        Lora,
-        Oplora,
-        RandomBlocks,
-        SelectiveLora,
-        Taps,
-        TopK,
-    )
+    from search_spaces.gated import SelectiveLora, Taps
+    from search_spaces.low_rank import Adalora, Codyra, Keeplora, LargestNorm, Lora, Oplora, RandomBlocks
+    from search_spaces.method import BlockExpansion, TopK
     from search_spaces.method import Method as MethodSettings
     from search_spaces.model import Model
     from search_spaces.space import Space

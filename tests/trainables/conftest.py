@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 
 from search_spaces import METHODS, Points, Resources, Space
 from search_spaces import Training as TrainingSection
-from search_spaces.method import Path
+from search_spaces.gated import Path
 from trainables import Problem, measure_reference
 from trainables.backbones import ClipBackbone, TimmBackbone, class_sentences
 from trainables.backbones.tiny_clip import MERGES
