@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from search_spaces.errors import Mistake, Path
 from search_spaces.limits import Limits
-from search_spaces.part import Number, Part, Scalar, Seed, UniqueItems, refuse
+from search_spaces.part import Name, Number, Part, Scalar, Seed, UniqueItems, refuse
 
 RANGE, CHOICES = "<range>", "<choices>"
 """What pydantic's errors call the two kinds of domain; no key of a space looks like it."""
@@ -119,6 +119,20 @@ Domain = Annotated[
 ]
 
 
+def _listed(value: object) -> object:
+    """One name as a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[
+    tuple[Name, ...],
+    Field(strict=False),
+    UniqueItems,
+    BeforeValidator(_listed),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
 class Objectives(Part):
     """The two measures that the front trades off."""
 
@@ -151,6 +165,12 @@ class Search(Part):
         description="values that are tried first, in this order, each by the paths of parameters; what one "
         "leaves out the sampler chooses",
     )
+    from_: Names = Field(
+        default=(),
+        alias="from",
+        description="sweeps of the same folder whose finished trials are taken over: they are not trained "
+        "again, not counted among trials, and teach the sampler",
+    )
     limits: Limits = Field(
         default=(),
         description="bounds on metrics of the validation splits that a trial must keep, beside the budget, "
@@ -160,3 +180,10 @@ class Search(Part):
         default={},
         description="what is searched: dotted paths of method or training, such as method.lambda",
     )
+
+    @model_validator(mode="after")
+    def _sampler_learns(self) -> Self:
+        if self.from_ and self.sampler == "grid":
+            text = "the grid would train its points all the same; use another sampler, or leave this out"
+            refuse(Mistake(("from",), text))
+        return self

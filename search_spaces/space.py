@@ -112,7 +112,9 @@ class Space(Part):
             "training": self.training.dump(),
             "budget": self.budget.dump(),
             "search": self.search.model_dump(
-                mode="json", include={"sampler", "trials", "seed", "prune", "limits"}
+                mode="json",
+                by_alias=True,
+                include={"sampler", "trials", "seed", "prune", "limits", "from_"},
             ),
             "confirm": self.confirm.dump() if self.confirm else {},
             "points": self.points.dump(),

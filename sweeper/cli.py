@@ -367,7 +367,7 @@ def _tell(outcome: "Outcome") -> None:
     if outcome.page:
         say(f"report: {outcome.page}")
     say("compare the trials in MLflow: python -m sweeper ui")
-    if not any(trial.state == "complete" for trial in outcome.record.trials):
+    if not any(trial.state == "complete" and not trial.taken_over for trial in outcome.record.trials):
         say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)
     if not outcome.record.front:

@@ -1,56 +1,139 @@
-"""Baselines that an earlier sweep has trained, with equal settings, data, weights, seed and versions."""
+"""What earlier sweeps have trained with equal settings, data, weights and seed, and is not trained again."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from search_spaces import Space
-from sweeper.driver.reference import basis, keep
+from optuna.trial import FrozenTrial
+
+from search_spaces import Space, with_counts
+from sweeper.driver.reference import CODE, keep
+from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder, references
+from sweeper.study.earlier import Earlier, decisive
+from sweeper.study.reading import TAKEN_OVER
+from sweeper.study.sweep_study import SweepStudy, open_study
 from trainables.engine import checkpoint
-from trainables.engine.checkpoint import Checkpoint
+from trainables.engine.checkpoint import Checkpoint, point_folder
 from trainables.errors import ProblemError
 from trainables.fingerprint import fingerprint
-from trainables.problem import Problem
 
 
-def take_over(
-    problem: Problem,
+def earlier_trials(
     space: Space,
+    blocks: int,
+    grounds: Mapping[str, str],
+    folder: SweepFolder,
+    storage: str | None,
+    say: Callable[[str], None],
+) -> list[FrozenTrial]:
+    """The trials of the sweeps that ``search.from`` names, for a sweep that has begun nothing yet.
+
+    Args:
+        space: of the new sweep.
+        blocks: how many candidates its model has.
+        grounds: as `sweeper.driver.reference.grounds` has them now; other code is said and not refused.
+        folder: of the new sweep.
+        storage: URL that has been given for the new sweep.
+        say: told how many are taken over.
+
+    Raises:
+        UserError: there is no such sweep, its runs are other ones, or none of its trials is one of the space.
+    """
+    budget = space.budget.count(blocks)
+    space = with_counts(space, budget, blocks)
+    found: dict[str, FrozenTrial] = {}
+    asked = {what: own for what, own in grounds.items() if what != CODE}
+    for name in space.search.from_:
+        earlier = _opened(SweepFolder(name, folder.home), storage)
+        if unlike := earlier.differences(space, budget, asked):
+            raise UserError(
+                f"search.from: trials of '{name}' differ from this sweep's in {', '.join(unlike)}; "
+                "make these equal, or leave it out"
+            )
+        trials, complete = earlier.trials(space, budget), len(earlier.study.complete())
+        if not trials:
+            raise UserError(
+                f"search.from: '{name}' has {complete} complete trials, none with values that are searched "
+                "here; widen search.parameters, or leave it out"
+            )
+        if earlier.study.grounds[CODE] != grounds[CODE]:
+            say(f"search.from: '{name}' was begun with other {CODE}, so its numbers may differ a little")
+        say(f"search.from: {len(trials)} of {complete} complete trials of '{name}' are taken over")
+        found |= {trial.user_attrs[TAKEN_OVER]: trial for trial in trials}
+    return list(found.values())
+
+
+def _opened(folder: SweepFolder, storage: str | None) -> Earlier:
+    try:
+        study = open_study(folder, folder.storage(storage if folder.remembers(storage) else None))
+    except UserError as error:
+        raise UserError(f"search.from: {error}") from None
+    return Earlier(folder.name, study, folder.trial("", study.results).rstrip("/"))
+
+
+def earlier_baselines(
+    space: Space,
+    grounds: Mapping[str, str],
     folder: SweepFolder,
     results: str | None,
     say: Callable[[str], None],
     fresh: bool = False,
-) -> None:
-    """Puts the last checkpoints of equal baselines where this sweep looks for its own.
+) -> dict[str, str]:
+    """Where the checkpoints of equal baselines are, by the baselines' labels.
 
-    A run that finds its last checkpoint is at its end: it is measured on the test splits and no more. Where
-    no equal run is known, it is noted that this sweep's will be.
+    Where no equal run is known, it is noted that this sweep's will be.
 
     Args:
-        problem, space, folder: of a sweep that has trained nothing yet.
+        space, grounds, folder: of a sweep that has trained nothing yet.
         results: where its checkpoints are kept; only what was kept there is taken over.
         say: told what is taken over.
         fresh: whether nothing is.
     """
-    known = basis(problem, space) if space.baseline_runs else ""
+    found = {}
     for run in space.baseline_runs:
         own = space.for_baseline(run.label)
-        settings = own.method.dump(), own.training.dump(), bool(own.resources.gpus_per_trial)
-        key = fingerprint((known, problem.task.train, settings, results))
+        key = fingerprint((grounds, space.model.dump(), decisive(own), results))
         note = references(folder.home) / f"baseline-{key}.json"
-        place = folder.trial(f"baseline-{run.label}", results)
         earlier = json.loads(note.read_text())["place"] if note.exists() and not fresh else None
-        if earlier and (saved := _finished(earlier, own.training.epochs)):
-            checkpoint.write(saved, place)
+        if earlier and _finished(earlier, own.training.epochs):
+            found[run.label] = earlier
             say(f"baseline {run.label}: taken over from {earlier}; --fresh trains it again")
             continue
-        keep(note, {"place": place})
+        keep(note, {"place": folder.trial(f"baseline-{run.label}", results)})
+    return found
 
 
-def _finished(place: str, epochs: int) -> Checkpoint | None:
-    """The checkpoint at a place, if it is of the last epoch; of several phases, of the first's last."""
+def bring(study: SweepStudy, folder: SweepFolder) -> None:
+    """Copies the checkpoints of runs that are taken over to where this sweep looks for its own.
+
+    A run that finds its last checkpoint is at its end: a baseline is then measured on the test splits and no
+    more. Those that are there already, as after an interruption, are left alone.
+    """
+    for run in study.record().runs:
+        place = folder.trial(run.key, study.results)
+        if run.taken_over and checkpoint.read(place) is None:
+            _copy(run.taken_over, place)
+
+
+def _copy(there: str, here: str) -> None:
+    """The points first: a checkpoint says that they are there."""
+    saved = _read(there)
+    for point in saved.points if saved else ():
+        of_point = point_folder(point["name"])
+        if of := _read(f"{there}/{of_point}"):
+            checkpoint.write(of, f"{here}/{of_point}")
+    if saved:
+        checkpoint.write(saved, here)
+
+
+def _finished(place: str, epochs: int) -> bool:
+    """Whether there is a checkpoint of the last epoch; of several phases, of the first's last."""
+    saved = _read(place)
+    return saved is not None and saved.epoch >= epochs
+
+
+def _read(place: str) -> Checkpoint | None:
     try:
-        saved = checkpoint.read(place)
+        return checkpoint.read(place)
     except (OSError, ProblemError):
         return None
-    return saved if saved and saved.epoch >= epochs else None

@@ -169,6 +169,7 @@ def sweep_line(record: SweepRecord) -> str:
     inside = sum(trial.feasible for trial in record.trials)
     return (
         f"{record.name}: {_ended(record)}/{_total(record)} done, {failed} failed, "
+        + (f"{record.taken} taken over, " if record.taken else "")
         + (f"{pruned} pruned, " if pruned else "")
         + f"{inside} inside the budget of {record.budget}/{len(record.blocks)} blocks, "
         f"{len(record.front)} on the front"

@@ -15,6 +15,8 @@ from trainables.engine.measures import Metrics
 from trainables.fingerprint import fingerprint
 from trainables.problem import Problem
 
+#: That of the `grounds` which may change where a run's numbers hardly do.
+CODE = "code and libraries"
 _LIBRARIES = ("torch", "torchvision", "timm", "open_clip_torch", "transformers", "pillow")
 
 
@@ -54,18 +56,34 @@ def basis(problem: Problem, space: Space) -> str:
     """What is measured on: model, pictures, precision, versions and code, as one short text."""
     measured_on = (
         space.model.dump(),
-        problem.backbone,
-        tuple(_architecture(problem.backbone)),
+        _model(problem),
         problem.task.val,
         problem.task.test,
         problem.prompts,
         problem.ood,
         problem.probes,
         space.training.precision,
-        [_version(library) for library in _LIBRARIES],
-        [file.read_text() for file in sorted(Path(trainables.__path__[0]).rglob("*.py"))],
+        _code(),
     )
     return fingerprint(measured_on)
+
+
+def grounds(problem: Problem) -> dict[str, str]:
+    """What all runs of a sweep rest on beside their settings, each as one short text."""
+    return {
+        "weights": fingerprint(_model(problem)),
+        "pictures": fingerprint((problem.task, problem.ood, problem.probes)),
+        CODE: fingerprint(_code()),
+    }
+
+
+def _model(problem: Problem) -> tuple[Any, ...]:
+    return problem.backbone, tuple(_architecture(problem.backbone))
+
+
+def _code() -> tuple[Any, ...]:
+    files = sorted(Path(trainables.__path__[0]).rglob("*.py"))
+    return [_version(library) for library in _LIBRARIES], [file.read_text() for file in files]
 
 
 def _architecture(model: nn.Module) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -18,14 +18,14 @@ from rich.console import Console
 
 from search_spaces import Space
 from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
-from sweeper.driver.earlier import take_over
+from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
 from sweeper.driver.packs import TIMING_PACKS, choose_pack, times_packs
 from sweeper.driver.pictures import OPENING, pictures
 from sweeper.driver.progress import Progress
-from sweeper.driver.reference import known_reference
+from sweeper.driver.reference import grounds, known_reference
 from sweeper.driver.scheduler import SweepScheduler
 from sweeper.driver.searcher import PackSearcher
 from sweeper.errors import UserError
@@ -40,7 +40,7 @@ from sweeper.storage.results import checked, is_there, keep_only, publish
 from sweeper.study.changes import changed, paths_of
 from sweeper.study.claim import claim
 from sweeper.study.front import on_front, recommended
-from sweeper.study.sweep_study import SweepStudy, open_study
+from sweeper.study.sweep_study import SweepStudy, TakenOver, open_study
 from sweeper.tracking.runs import check_mlflow
 from sweeper.tracking.tracker import End, Tracker
 from trainables.device import use_threads
@@ -98,6 +98,8 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     check_steps(space, len(blocks), len(problem.task.train))
     around.say("\n".join(pictures(problem)))
     results = checked(results)
+    resting = grounds(problem)
+    trials = earlier_trials(space, len(blocks), resting, folder, around.storage, around.say)
     claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
@@ -108,6 +110,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
             wait_for_room(space, around.cluster, around.say)
             check_shared(results, space)
             reference, pack = _measure(problem, space, around)
+            baselines = earlier_baselines(space, resting, folder, results, around.say, fresh)
             study = SweepStudy.create(
                 space,
                 blocks,
@@ -119,9 +122,10 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
                 folder.id,
                 problem.damaged,
                 problem.sizes,
+                resting,
+                TakenOver(trials, baselines),
             )
-            take_over(problem, space, folder, results, around.say, fresh)
-            if study.asked < space.search.trials:
+            if study.asked - study.taken < space.search.trials:
                 around.say(f"search.trials: the grid has {study.asked} points, so the sweep ends after them")
             return _run(study, problem, folder, around, _Watch(interruption, lock))
 
@@ -202,7 +206,7 @@ def _change(study: SweepStudy, overrides: Sequence[str]) -> int | None:
 
 
 def _ask_for(study: SweepStudy, trials: int) -> None:
-    started = len(study.record().trials)
+    started = len(study.record().trials) - study.taken
     if trials < started:
         raise UserError(
             f"--trials {trials}: the sweep has started {started} already; ask for that many or more"
@@ -212,7 +216,7 @@ def _ask_for(study: SweepStudy, trials: int) -> None:
             f"--trials {trials}: the grid has {points(study.space)} points, so there are no more trials; "
             "start another sweep over more values"
         )
-    study.asked = trials
+    study.asked = trials + study.taken
 
 
 def _packs(space: Space) -> int:
@@ -261,6 +265,7 @@ def _reference(problem: Problem, space: Space) -> Metrics:
 def _run(
     study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
 ) -> Outcome:
+    bring(study, folder)
     tracker = Tracker(
         study,
         lambda key: _history(folder.trial(key, study.results)),

@@ -27,8 +27,9 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
 
     Columns: ``key``, ``label``, ``role``, ``method``, ``state``, ``feasible``, ``front``; the parameters
     under their dotted names; the metrics as `TrialRecord.metrics` names them (accuracies in percent,
-    forgetting in percentage points); ``active``, the open blocks joined by commas; ``reason``. What is
-    unknown is missing.
+    forgetting in percentage points); ``active``, the open blocks joined by commas; ``reason``;
+    ``taken_over``, where the checkpoint of a run was that another sweep has trained. What is unknown is
+    missing.
     A parameter whose values are of several kinds becomes text, so that every column has one type; so does a
     mask: its blocks, joined by commas.
     """
@@ -50,6 +51,7 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
         columns[name] = pd.Series([row.metrics.get(name) for row in rows], dtype="float64")
     columns["active"] = _text(",".join(row.active) for row in rows)
     columns["reason"] = _text(row.reason for row in rows)
+    columns["taken_over"] = _text(row.taken_over for row in rows)
     return pd.DataFrame(columns)
 
 

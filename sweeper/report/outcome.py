@@ -44,7 +44,7 @@ def _write_recommended(
     space = study.space.with_values(values).dump()
     space["sweep"] = longer_name(study.name, key)
     # Nothing is searched, so any sampler will do; the one called budget would miss its price.
-    space["search"] |= {"sampler": "tpe", "trials": 1, "parameters": {}, "enqueue": []}
+    space["search"] |= {"sampler": "tpe", "trials": 1, "parameters": {}, "enqueue": [], "from": []}
     path = folder.report / "recommended.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(parse_space(space).to_yaml())

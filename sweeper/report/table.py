@@ -37,7 +37,8 @@ def front_table(record: SweepRecord) -> Table:
     chosen = recommended(record)
     for trial in on_front(record):
         knee = chosen is not None and trial.key == chosen.key
-        name = f"{trial.label} (knee)" if knee else trial.label
+        name = trial.label + (f" from {trial.comes_from}" if trial.comes_from else "")
+        name += " (knee)" if knee else ""
         table.add_row(*_cells(record, name, trial, parameters), style="bold" if knee else None)
     table.add_section()
     for group in groups(record.baselines):

@@ -103,7 +103,9 @@ def closing(record: SweepRecord) -> dict[str, str]:
 
 
 def state(row: TrialRecord) -> str:
-    """How far a run is: its state, with ``stopped early`` for pruned."""
+    """How far a run is: its state, with ``stopped early`` for pruned, ``from clip_lambda`` if taken over."""
+    if row.state == "complete" and row.comes_from:
+        return f"from {row.comes_from}"
     return "stopped early" if row.state == "pruned" else row.state
 
 
@@ -132,6 +134,8 @@ def counts(record: SweepRecord) -> str:
     done = states["complete"] + states["pruned"] + states["failed"]
     parts = [f"{done} of {record.asked} trials done"]
     parts.append(f"{sum(trial.feasible for trial in record.trials)} feasible")
+    if record.taken:
+        parts.append(f"{record.taken} taken over")
     if states["pruned"]:
         parts.append(f"{states['pruned']} stopped early")
     parts.append(f"{states['failed']} failed")

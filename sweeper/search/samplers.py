@@ -37,6 +37,12 @@ def propose(space: Space, trial: Trial, blocks: Sequence[str]) -> dict[str, Any]
     return values
 
 
+def attributes(space: Space) -> dict[str, Any]:
+    """What the space's sampler must find on a trial that it has not proposed itself, to learn from it."""
+    # NSGA-II breeds from those of a generation, which it notes when it proposes them.
+    return {NSGAIISampler._get_generation_key(): 0} if space.search.sampler == "nsga2" else {}
+
+
 def _by_name(space: Space, seed: int, blocks: int) -> BaseSampler:
     tpe = TPESampler(multivariate=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed)
     spread = partial(SpreadStart, paths=list(space.search.parameters), seed=space.search.seed)

@@ -3,12 +3,12 @@
 from math import prod
 from typing import Any
 
-import optuna
+from optuna.trial import BaseTrial
 
 from search_spaces import Choices, Range, Settings, Space
 
 
-def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+def suggest(space: Space, trial: BaseTrial) -> dict[str, Any]:
     """A value for every searched path, in the order of the file.
 
     The price is asked for last: what it has to be to meet the budget depends on all the others.
@@ -49,7 +49,7 @@ def points(space: Space) -> int:
     return prod(len(values) for values in grid(space).values())
 
 
-def _value(trial: optuna.Trial, path: str, domain: Range | Choices, whole: bool) -> Any:
+def _value(trial: BaseTrial, path: str, domain: Range | Choices, whole: bool) -> Any:
     if isinstance(domain, Choices):
         return trial.suggest_categorical(path, domain.choices)
     low, high = domain.low, domain.last(whole)

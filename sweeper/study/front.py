@@ -163,7 +163,7 @@ def unmoved(record: SweepRecord) -> int:
     for place, reached in hypervolume_history(record):
         last, area = (place, reached) if reached > area else (last, area)
     ended = ("complete", "pruned", "failed")
-    return sum(trial.state in ended for trial in record.trials[last + 1 :])
+    return sum(t.state in ended and t.taken_over is None for t in record.trials[last + 1 :])
 
 
 def _objectives(trial: TrialRecord) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import BaselineRun, Space
 from sweeper.search.masks import folded
+from sweeper.study.front import worth
 from sweeper.study.records import State, SweepRecord, TrialRecord
 
 Objectives = tuple[float, float]
@@ -16,6 +17,9 @@ Objectives = tuple[float, float]
 
 LABEL = "baseline"
 """Optuna's name for the parameter that says which baseline a run is."""
+
+TAKEN_OVER = "taken_over"
+"""The attribute of a run that was not trained here: where its checkpoint was, as `SweepFolder.trial`."""
 
 _STATES: dict[TrialState, State] = {
     TrialState.WAITING: "waiting",
@@ -69,6 +73,16 @@ def _point(record: TrialRecord, point: Mapping[str, Any], space: Space, budget: 
         point=name,
         scaling=tuple(scaling) if scaling else None,
     )
+
+
+def at_its_best(report: Mapping[str, Any], space: Space, budget: int) -> Mapping[str, Any]:
+    """A report; that of a complete path with the metrics of its best trained point that is feasible."""
+    if report["state"] != "complete":
+        return report
+    trained = [point for point in report.get("points", ()) if not point["scaling"]]
+    inside = [point for point in trained if space.feasible(point["metrics"], budget)]
+    best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
+    return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 
 
 def trial_key(number: int) -> str:
@@ -137,6 +151,7 @@ def _outcome(trial: FrozenTrial) -> dict[str, Any]:
         "reason": trial.user_attrs.get("reason"),
         "curve": tuple(trial.user_attrs.get("curve", ())),
         "closing_order": tuple(trial.user_attrs.get("closing_order", ())),
+        "taken_over": trial.user_attrs.get(TAKEN_OVER),
         "began": _milliseconds(trial.datetime_start),
         "ended": _milliseconds(trial.datetime_complete),
     }

@@ -44,6 +44,7 @@ class TrialRecord:
             a path are those of its best point inside the budget.
         point: name of a point among those of its run: ``blocks-4``, ``scale-0.5``; None for a run.
         scaling: of a point with a scaled update, how: ``("scale", 0.5)``.
+        taken_over: of a run that another sweep has trained: where its checkpoint was.
         began, ended: when, in milliseconds since 1970; None while it has not.
     """
 
@@ -63,6 +64,7 @@ class TrialRecord:
     points: tuple["TrialRecord", ...] = ()
     point: str | None = None
     scaling: tuple[str, float] | None = None
+    taken_over: str | None = None
     began: int | None = field(default=None, compare=False)
     ended: int | None = field(default=None, compare=False)
 
@@ -71,6 +73,11 @@ class TrialRecord:
         """The finished models that the run leaves: itself, unless it is a path, and its points."""
         is_path = any(point.scaling is None for point in self.points)
         return self.points if is_path else (self, *self.points)
+
+    @property
+    def comes_from(self) -> str | None:
+        """The name of the sweep that it is taken over from."""
+        return self.taken_over.split("/")[-3] if self.taken_over else None
 
     @property
     def run_key(self) -> str:
@@ -92,7 +99,7 @@ class SweepRecord:
         blocks: names of all blocks the method may open, in the order of the forward pass.
         budget: active blocks asked for.
         rule: how the budget is meant.
-        asked: number of trials asked for.
+        asked: number of trials asked for, with those that were taken over.
         reference: metrics of the untouched pre-trained model, named as in `TrialRecord.metrics`.
         trials: by number.
         front: keys of the feasible, non-dominated models of the trials, by falling ID accuracy.
@@ -120,6 +127,11 @@ class SweepRecord:
     damaged: tuple[str, ...] = ()
     pictures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     domains: Mapping[str, BaseDistribution] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> int:
+        """Number of trials that were taken over from other sweeps."""
+        return sum(trial.taken_over is not None for trial in self.trials)
 
     def run(self, key: str) -> TrialRecord:
         """The run with that key; at one look if it is a trial's, of which there are many."""

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import optuna
@@ -18,8 +18,7 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
 from sweeper.study.confirm import pending
-from sweeper.study.front import worth
-from sweeper.study.reading import LABEL, Objectives, trial_key
+from sweeper.study.reading import LABEL, TAKEN_OVER, Objectives, trial_key
 from sweeper.study.records import Role, SweepRecord, TrialRecord
 from sweeper.study.remembered import RememberedSweep
 
@@ -42,6 +41,19 @@ class Job:
     space: Space
 
 
+@dataclass(frozen=True)
+class TakenOver:
+    """What a new sweep has of earlier ones. Each run has the attribute `reading.TAKEN_OVER`.
+
+    Attributes:
+        trials: complete ones, as Optuna takes them.
+        baselines: where the checkpoint of a baseline is, by its label.
+    """
+
+    trials: Sequence[FrozenTrial] = ()
+    baselines: Mapping[str, str] = field(default_factory=dict)
+
+
 class SweepStudy:
     """A sweep's trials, baselines and confirmations, in an Optuna storage.
 
@@ -55,6 +67,8 @@ class SweepStudy:
             were ids, until `identify`.
         predates_ids: whether it is one from before there were ids.
         pack: number of trials that are trained together.
+        taken: number of trials that were taken over, which come first and are not among those of the space.
+        grounds: what all runs rest on beside their settings, as `sweeper.driver.reference.grounds`.
         results: folder or URL under which the sweep's checkpoints and report are kept; None for the local
             folder.
     """
@@ -80,6 +94,8 @@ class SweepStudy:
         self.results: str | None = attributes.get("results")
         self.damaged: tuple[str, ...] = tuple(attributes.get("damaged", ()))
         self.pictures: dict[str, dict[str, int]] = attributes.get("pictures", {})
+        self.taken: int = attributes.get("taken", 0)
+        self.grounds: dict[str, str] = attributes.get("grounds", {})
         self._asked: int = attributes["asked"]
         self._under_way: dict[str, optuna.Trial] = {}
         self._remembered = RememberedSweep(self.space, self.budget)
@@ -97,6 +113,8 @@ class SweepStudy:
         sweep_id: str | None = None,
         damaged: Sequence[str] = (),
         pictures: Mapping[str, Mapping[str, int]] | None = None,
+        grounds: Mapping[str, str] | None = None,
+        taken: TakenOver = TakenOver(),
     ) -> "SweepStudy":
         """A new sweep. Remains of a creation that was cut off are replaced.
 
@@ -108,6 +126,8 @@ class SweepStudy:
             sweep_id: None for a new one.
             damaged: what is said of each picture that is left out.
             pictures: how many each split of each data set has.
+            grounds: as the attribute.
+            taken: what earlier sweeps have trained.
         """
         budget = space.budget.count(len(blocks))
         space = with_counts(space, budget, len(blocks))
@@ -117,7 +137,8 @@ class SweepStudy:
                 optuna.delete_study(study_name=study_name, storage=storage)
         baselines = optuna.create_study(study_name=names["baseline"], storage=storage)
         for run in space.baseline_runs:
-            baselines.enqueue_trial({LABEL: run.label})
+            known = {TAKEN_OVER: place} if (place := taken.baselines.get(run.label)) else {}
+            baselines.enqueue_trial({LABEL: run.label}, known)
         if space.confirm:
             optuna.create_study(study_name=names["confirmation"], storage=storage)
         trials = optuna.create_study(
@@ -126,6 +147,8 @@ class SweepStudy:
             directions=[space.search.objectives.id_accuracy, space.search.objectives.forgetting],
         )
         trials.set_metric_names(["id_accuracy", "forgetting"])
+        for trial in taken.trials:
+            trials.add_trial(trial)
         attributes = {
             "id": sweep_id or new_id(),
             "space": space.dump(),
@@ -136,7 +159,9 @@ class SweepStudy:
             "results": results,
             "damaged": list(damaged),
             "pictures": {name: dict(splits) for name, splits in (pictures or {}).items()},
-            _LAST_ATTRIBUTE: trials_of(space),
+            "taken": len(taken.trials),
+            "grounds": dict(grounds or {}),
+            _LAST_ATTRIBUTE: trials_of(space) + len(taken.trials),
         }
         for attribute, value in attributes.items():
             trials.set_user_attr(attribute, value)
@@ -182,7 +207,7 @@ class SweepStudy:
 
     @property
     def asked(self) -> int:
-        """Number of trials asked for."""
+        """Number of trials asked for, with those that were taken over."""
         return self._asked
 
     @asked.setter
@@ -233,6 +258,12 @@ class SweepStudy:
                     self._storage.create_new_trial(study_id, _again(run))
                     begun += 1
         return begun
+
+    def complete(self) -> list[tuple[FrozenTrial, TrialRecord]]:
+        """The trials that have been trained to their end, as Optuna has them and as a record, by number."""
+        trials = self._frozen("trial")
+        pairs = zip(trials, self._remembered.trials.of(trials), strict=True)
+        return [(frozen, record) for frozen, record in pairs if record.state == "complete"]
 
     def _frozen(self, role: Role, *states: TrialState) -> list[FrozenTrial]:
         """Optuna's trials, by number; only those in one of the states, if any is named."""
@@ -312,7 +343,7 @@ class SweepStudy:
         trial = self._under_way[report["key"]]
         if report.get("points"):
             trial.set_user_attr("points", [dict(point) for point in report["points"]])
-            report = self._at_its_best(report)
+            report = reading.at_its_best(report, self.space, self.budget)
         if report["metrics"]:
             trial.set_user_attr("metrics", dict(report["metrics"]))
         if report.get("rungs"):
@@ -326,15 +357,6 @@ class SweepStudy:
             trial.set_user_attr("curve", [dict(point) for point in report["curve"]])
         self._end(trial, report)
         del self._under_way[report["key"]]
-
-    def _at_its_best(self, report: Report) -> Report:
-        """Of a path that is complete, the metrics are those of its best trained point that is feasible."""
-        if report["state"] != "complete":
-            return report
-        trained = [point for point in report["points"] if not point["scaling"]]
-        inside = [point for point in trained if self.space.feasible(point["metrics"], self.budget)]
-        best = max(inside, key=lambda point: worth(point["metrics"]), default=None)
-        return {**report, "metrics": best["metrics"], "active": best["active"]} if best else report
 
     def _end(self, trial: optuna.Trial, report: Report) -> None:
         study = self._studies[cast(Role, report["key"].split("-")[0])]

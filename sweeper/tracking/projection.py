@@ -59,6 +59,8 @@ def run_of_trial(
     """The run of a trial, baseline or confirmation that has begun."""
     began = trial.began or 0
     tags = {**_names(trial.key, trial.key, space), MLFLOW_PARENT_RUN_ID: parent, "method": trial.method}
+    if trial.taken_over:
+        tags["taken_over"] = trial.taken_over
     logged = [m for e in epochs for m in _metrics(e, int(e["epoch"]), began + _milliseconds(e))]
 
     def params() -> Mapping[str, object]:

@@ -1,4 +1,4 @@
-"""Baselines with equal settings are trained once in a working directory."""
+"""Runs with equal settings are trained once in a working directory."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,8 +9,12 @@ import torch
 from workplace import REPOSITORY
 
 from search_spaces import Space, load_space
-from sweeper.driver.earlier import take_over
+from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
+from sweeper.driver.reference import grounds
+from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
+from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.sweep_study import SweepStudy, TakenOver
 from trainables import Problem, Training, open_problem
 from trainables.engine import checkpoint
 
@@ -22,6 +26,9 @@ SMALL = [
     "training.epochs=2",
     "baselines=[{method: lora, set: {training.epochs: 2}}]",
 ]
+
+
+BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
 
 
 def space(name: str, *more: str) -> Space:
@@ -37,8 +44,20 @@ def here(tmp_path: Path) -> Iterator[None]:
 def begin(of: Space, problem: Problem, fresh: bool = False, results: str | None = None) -> list[str]:
     """What is said of a new sweep; where its baseline will be is what it has."""
     said: list[str] = []
-    take_over(problem, of, SweepFolder(of.sweep), results, said.append, fresh)
+    folder = SweepFolder(of.sweep)
+    baselines = earlier_baselines(of, grounds(problem), folder, results, said.append, fresh)
+    bring(create(of, problem, TakenOver((), baselines), results), folder)
     return said
+
+
+def create(of: Space, problem: Problem, taken: TakenOver, results: str | None = None) -> SweepStudy:
+    folder = SweepFolder(of.sweep)
+    folder.remember(None, of.sweep, "its-id")
+    storage = open_storage(None, folder.journal)
+    resting = grounds(problem)
+    return SweepStudy.create(
+        of, BLOCKS, {}, 1, storage, results, sweep_id="its-id", grounds=resting, taken=taken
+    )
 
 
 def place(of: Space, results: str | None = None) -> str:
@@ -101,3 +120,64 @@ def test_nothing_is_taken_over_where_it_is_not_wanted_or_not_there(here: None, t
     train(space("third"), problem, epochs=2)
     assert len(begin(space("fourth"), problem)) == 1
     assert begin(space("fifth"), problem, fresh=True) == []
+
+
+def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints_brought(here: None) -> None:
+    first = space("first", "search.sampler=random", "baselines=[]")
+    problem = open_problem(first)
+    study = create(first, problem, TakenOver())
+    job = study.next_trial()
+    assert job is not None
+    training = Training(problem, [job.space])
+    history = training.run_epoch()
+    checkpoint.write(checkpoint.capture(training, 0, history), SweepFolder("first").trial(job.key, None))
+    study.tell({"key": job.key, "state": "complete", "metrics": history[0], "active": []})
+    second, said = space("second", "search.from=first", "baselines=[]"), list[str]()
+    trials = earlier_trials(second, len(BLOCKS), grounds(problem), SweepFolder("second"), None, said.append)
+    assert said == ["search.from: 1 of 1 complete trials of 'first' are taken over"]
+    again = create(second, problem, TakenOver(trials))
+    for _ in range(2):
+        bring(again, SweepFolder("second"))
+    brought = checkpoint.read(SweepFolder("second").trial("trial-0000", None))
+    assert brought is not None and brought.history == history
+    assert again.record().trials[0].metrics == history[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["search.from=firts"], r"search\.from: there is no sweep 'firts' in .*; did you mean 'first'\?"),
+        (
+            ["training.lr=0.004", "data.id.limit=60"],
+            r"search\.from: trials of 'first' differ from this sweep's in pictures, training\.lr "
+            r"\(0\.005 there, 0\.004 here\); make these equal, or leave it out",
+        ),
+        ([], r"search\.from: 'first' has 0 complete trials, none with values that are searched here"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused_in_one_message(
+    changes: list[str], told: str, here: None
+) -> None:
+    first = space("first")
+    create(first, open_problem(first), TakenOver())
+    second = space("second", "search.from=first", *changes)
+    resting = grounds(open_problem(second))
+    with pytest.raises(UserError, match=told):
+        earlier_trials(second, len(BLOCKS), resting, SweepFolder("second"), None, print)
+
+
+def test_other_code_is_said(here: None) -> None:
+    first = space("first")
+    problem = open_problem(first)
+    study = create(first, problem, TakenOver())
+    job = study.next_trial()
+    assert job is not None
+    metrics = {"id_accuracy": 1.0, "forgetting": 1.0, "active_blocks": 1}
+    study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": []})
+    changed, said = grounds(problem) | {"code and libraries": "other"}, list[str]()
+    earlier_trials(
+        space("second", "search.from=first"), 32, changed, SweepFolder("second"), None, said.append
+    )
+    assert said[0] == (
+        "search.from: 'first' was begun with other code and libraries, so its numbers may differ a little"
+    )

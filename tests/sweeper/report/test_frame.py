@@ -22,7 +22,7 @@ def test_one_row_a_trial_and_baseline_in_order(whole: SweepRecord) -> None:
         "method.lambda",
         "method.rank",
     ]
-    assert list(frame.columns[-2:]) == ["active", "reason"]
+    assert list(frame.columns[-3:]) == ["active", "reason", "taken_over"]
 
 
 def test_values_are_the_record_s(whole: SweepRecord) -> None:
