@@ -4,6 +4,7 @@ Mistakes are raised as exceptions with the messages of the command line: `sweepe
 `search_spaces.SpaceError` and `trainables.errors.ProblemError`.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from sweeper.driver.progress import sweep_line
 from sweeper.errors import UserError
 from sweeper.report.frame import front_frame, trials_frame
 from sweeper.storage.folders import SweepFolder
+from sweeper.storage.lock import mended
 from sweeper.storage.optuna_storage import located
+from sweeper.study.changes import enqueued
 from sweeper.study.front import recommended
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy, open_study
@@ -71,6 +74,24 @@ class Sweep:
     def best(self) -> TrialRecord | None:
         """The knee of the front, which is recommended; None while no trial has met the budget."""
         return recommended(self.record)
+
+    def enqueue(self, values: Mapping[str, Any] | Sequence[str]) -> str:
+        """Has a trial with these values begin next, also while the sweep runs elsewhere; the trial's key.
+
+        Where nothing runs, it comes first when the sweep goes on.
+
+        Args:
+            values: by the paths of what is searched, such as ``{"method.rank": 4}``, or as they are written
+                on a command line, ``["method.rank=4"]``; the sampler chooses what is left out.
+
+        Raises:
+            UserError: a value is none that is searched, or the sweep is finished.
+        """
+        by_path = values.items() if isinstance(values, Mapping) else ()
+        written = [f"{path}={json.dumps(value)}" for path, value in by_path] or list(values)
+        with mended(self.name, self._folder.path, self._folder.journal, self._storage):
+            study = open_study(self._folder, self._storage)
+            return study.enqueue(enqueued(study.space, written))
 
     def plot(self) -> "go.Figure":
         """ID accuracy (percent) against forgetting (percentage points), on validation splits."""

@@ -100,6 +100,18 @@ def resume(
 
 
 @app.command()
+def enqueue(
+    name: Name,
+    values: Annotated[list[str], typer.Argument(metavar="PATH=VALUE...", help="such as method.rank=4")],
+    storage: Storage = None,
+) -> None:
+    """Have a trial with these values begin next, also while the sweep runs; the sampler chooses the rest."""
+    from sweeper.api import load
+
+    say(f"{load(name, storage=storage).enqueue(values)} waits, and begins next")
+
+
+@app.command()
 def init(
     model: Annotated[str, typer.Option(help="its name in open_clip or timm, such as ViT-B-32")],
     data: Annotated[Path, typer.Option(help="a folder of class folders, or of train, val and test")],

@@ -175,7 +175,7 @@ class Desk:
         self._jobs.submit(name, "run", str(space), *_set((*more.settings, *trials)))
 
     def _go_on(self, snapshot: Snapshot, more: More) -> None:
-        name, started = snapshot.record.name, len(snapshot.record.trials)
+        name, started = snapshot.record.name, len(snapshot.record.trials) - snapshot.record.taken
         if more.trials is not None and more.trials < started:
             raise ServiceError(
                 422, f"--trials {more.trials}: the sweep has started {started} already; "

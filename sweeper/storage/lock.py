@@ -8,7 +8,7 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from sweeper.errors import UserError
-from sweeper.storage.optuna_storage import LIBPQ, opening, parse_url, shown
+from sweeper.storage.optuna_storage import LIBPQ, mend_journal, opening, parse_url, shown
 from sweeper.storage.outages import Patience, Waiting
 
 _PING = 3.0
@@ -87,6 +87,24 @@ def only_driver(
         with opening(parsed):
             lock = stack.enter_context(session(name, parsed).held(patience))
         yield lock
+
+
+@contextmanager
+def mended(name: str, folder: Path, journal: Path, url: str | None) -> Iterator[None]:
+    """Lets a process write that is no driver, into a journal that a killed driver may have left half-written.
+
+    Where a driver runs, it has mended the journal itself.
+
+    Args:
+        name, folder, url: as for `only_driver`.
+        journal: the sweep's, if there is no URL.
+    """
+    with ExitStack() as stack:
+        if url is None:
+            with suppress(UserError):
+                stack.enter_context(only_driver(name, folder, url))
+                mend_journal(journal)
+        yield
 
 
 def _file(url: URL) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
@@ -95,25 +95,43 @@ def opening(url: URL) -> Iterator[None]:
         raise UserError(f"--storage: the database cannot be opened: {error}") from None
 
 
+class _Held(JournalFileSymlinkLock):
+    """The lock of a backend whose caller holds the file's own."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+
 class PatientJournal(JournalFileBackend):
     """Optuna's journal file; a line that finds no room on the disk is written once there is."""
 
     def __init__(self, journal: Path, waiting: Waiting | None) -> None:
-        super().__init__(str(journal))
+        super().__init__(str(journal), _Held(str(journal)))
+        self._writing = JournalFileSymlinkLock(str(journal))
         self._patience = Patience(str(journal), waiting)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """See `optuna.storages.journal.JournalFileBackend`. Only one process, a sweep's driver, writes."""
-        size = Path(self._file_path).stat().st_size
+        """See `optuna.storages.journal.JournalFileBackend`. A driver writes, and who enqueues a trial."""
 
         def append(again: bool) -> None:
+            self._writing.acquire()
             try:
-                super(PatientJournal, self).append_logs(logs)
-            except OSError:
-                os.truncate(self._file_path, size)
-                raise
+                self._append(logs)
+            finally:
+                self._writing.release()
 
         self._patience.outlast(append)
+
+    def _append(self, logs: list[dict[str, Any]]) -> None:
+        size = Path(self._file_path).stat().st_size
+        try:
+            super().append_logs(logs)
+        except OSError:
+            os.truncate(self._file_path, size)
+            raise
 
 
 class PatientStorage(BaseStorage):

@@ -1,8 +1,9 @@
-"""What may be changed of a sweep that has begun."""
+"""What may be changed of a sweep that has begun, and what may be added to it."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from search_spaces import Space, change_space
+from search_spaces import Space, SpaceError, change_space
 from sweeper.errors import UserError
 
 _MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
@@ -27,6 +28,29 @@ def changed(space: Space, overrides: Sequence[str]) -> Space:
             f"differ in more than what is searched; resources and {', '.join(_MAY_CHANGE)} can"
         )
     return change_space(space, overrides)
+
+
+def enqueued(space: Space, values: Sequence[str]) -> dict[str, Any]:
+    """The values of a trial to begin next, by their paths; what is left out the sampler chooses.
+
+    Args:
+        space: as the sweep has it.
+        values: such as ``method.rank=4``.
+
+    Raises:
+        UserError: there are none, or one is not searched, or not among what is searched of it.
+    """
+    if not values:
+        raise UserError(
+            f"give values to begin with, of {', '.join(space.search.parameters) or 'nothing here'}"
+        )
+    here, data = "search.enqueue.0.", space.dump()
+    data["search"]["enqueue"] = [{}]
+    try:
+        (found,) = change_space(data, [f"{here}{value}" for value in values]).search.enqueue
+    except SpaceError as error:
+        raise UserError(str(error).replace(f"--set {here}", "").replace(here, "")) from None
+    return found
 
 
 def paths_of(overrides: Sequence[str]) -> list[str]:

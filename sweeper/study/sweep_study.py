@@ -149,6 +149,8 @@ class SweepStudy:
         trials.set_metric_names(["id_accuracy", "forgetting"])
         for trial in taken.trials:
             trials.add_trial(trial)
+        for values in space.search.enqueue[: space.search.trials]:
+            trials.enqueue_trial(values)
         attributes = {
             "id": sweep_id or new_id(),
             "space": space.dump(),
@@ -277,20 +279,40 @@ class SweepStudy:
         return self._job("baseline", self._studies["baseline"].ask().number)
 
     def next_trial(self) -> Job | None:
-        """A new trial, proposed by the sampler; None if all that were asked for have been started.
+        """A new trial, enqueued or proposed; None if all that were asked for have been started.
 
-        The sampler is made anew for every trial, seeded by the search's seed and the trial's number. So a
-        proposal depends on what has finished and on nothing that a killed driver would take with it.
+        What is enqueued comes first, also where no further trial has been asked for. The sampler is made anew
+        for every trial, seeded by the search's seed and the trial's number. So a proposal depends on what has
+        finished and on nothing that a killed driver would take with it.
         """
-        begun = len(self._frozen("trial"))
-        if begun >= self.asked:
+        if waiting := self._frozen("trial", TrialState.WAITING):
+            number = waiting[0].number
+            self._storage.set_trial_state_values(self._trial_id(self.name, number), TrialState.RUNNING)
+            return self._job("trial", number)
+        if len(self._frozen("trial")) >= self.asked:
             return None
-        given = self.space.search.enqueue[begun : begun + 1]
-        # No trial ever waits here, and `Study.ask` would look through all of them for one that does.
-        trial_id = self._storage.create_new_trial(
-            self._storage.get_study_id_from_name(self.name), _running(given[0]) if given else None
-        )
+        # `Study.ask` would look through all trials again for one that waits.
+        trial_id = self._storage.create_new_trial(self._storage.get_study_id_from_name(self.name))
         return self._job("trial", self._storage.get_trial_number_from_id(trial_id))
+
+    def enqueue(self, values: Mapping[str, Any]) -> str:
+        """Has a trial begin next whose values are given, in this process or in that of the driver; its key.
+
+        Args:
+            values: by paths that are searched, as `sweeper.study.changes.enqueued` has checked them.
+
+        Raises:
+            UserError: all trials that were asked for have ended.
+        """
+        trials = self._frozen("trial")
+        if len(trials) >= self.asked and all(trial.state.is_finished() for trial in trials):
+            more = self.space.search.trials + 1
+            raise UserError(
+                f"sweep '{self.name}' is finished: ask for more of its trials by `python -m sweeper resume "
+                f"{self.name} --trials {more}`, and enqueue while they run"
+            )
+        self._studies["trial"].enqueue_trial(dict(values))
+        return trial_key(self._frozen("trial")[-1].number)
 
     @property
     def awaits_confirmation(self) -> bool:
@@ -395,7 +417,7 @@ class SweepStudy:
             blocks=self.blocks,
             budget=self.budget,
             rule=self.space.budget.rule,
-            asked=self.asked,
+            asked=max(self.asked, len(trials)),
             reference=self.reference,
             trials=trials,
             baselines=_latest(known.baselines.of(self._frozen("baseline"))),

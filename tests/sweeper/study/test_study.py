@@ -9,6 +9,7 @@ import pytest
 from search_spaces import Space, load_space
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import mend_journal, open_storage
+from sweeper.study.changes import enqueued
 from sweeper.study.confirm import pending
 from sweeper.study.front import recommended
 from sweeper.study.sweep_study import Job, SweepStudy
@@ -472,3 +473,51 @@ def test_what_is_enqueued_is_tried_first_and_the_rest_left_to_the_sampler(
     assert (values[0]["lambda"], values[0]["rank"], values[1]["rank"]) == (0.7, 8, 1)
     assert 0.01 <= values[1]["lambda"] <= 10 and len({v["lambda"] for v in values}) == 3
     assert [trial.parameters["method.rank"] for trial in study.record().trials[:2]] == [8, 1]
+
+
+def test_what_is_enqueued_while_a_driver_has_the_study_begins_next(url: str | None, tmp_path: Path) -> None:
+    study = create(
+        space("search.trials=3", "search.enqueue=[{method.rank: 1}, {method.rank: 2}]"), url, tmp_path
+    )
+    play(study, 1)
+    beside = SweepStudy("clip_lambda", open_storage(url, tmp_path / "study.journal"))
+    assert beside.enqueue({"method.lambda": 0.7, "method.rank": 16}) == "trial-0002"
+    play(study, 2)
+    trials = study.record().trials
+    assert [trial.parameters["method.rank"] for trial in trials] == [1, 2, 16]
+    assert trials[2].parameters["method.lambda"] == 0.7
+
+
+def test_what_is_enqueued_beyond_what_was_asked_for_is_trained(url: str | None, tmp_path: Path) -> None:
+    study = create(space("search.trials=2"), url, tmp_path)
+    play(study, 1)
+    last = study.next_trial()
+    assert last is not None
+    beside = SweepStudy("clip_lambda", open_storage(url, tmp_path / "study.journal"))
+    assert beside.enqueue({"method.rank": 8}) == "trial-0002"
+    study.tell(pretend(last))
+    assert study.record().asked == 3 and study.awaits_confirmation is False
+    play(study, 1)
+    assert study.next_trial() is None and study.record().trials[2].parameters["method.rank"] == 8
+    with pytest.raises(UserError, match=r"is finished: .* `python -m sweeper resume clip_lambda --trials 3`"):
+        beside.enqueue({"method.rank": 8})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["method.rank=3"], "method.rank=3: method.rank: 3 is not among what is searched of it"),
+        (["method.rnk=4"], "method.rnk=4: method.rnk: is not searched; did you mean 'method.rank'?"),
+        (["method.rank"], "method.rank: expects path=value, such as search.trials=64"),
+        ([], "give values to begin with, of method.lambda, method.rank"),
+        (
+            ["method.lambda=70", "training.lr=1"],
+            "method.lambda=70: method.lambda: 70 is not among what is searched of it\n"
+            "training.lr=1: training.lr: is not searched; searched are method.lambda, method.rank",
+        ),
+    ],
+)
+def test_values_that_cannot_be_enqueued_are_told_at_once(values: list[str], told: str) -> None:
+    with pytest.raises(UserError) as refusal:
+        enqueued(space(), values)
+    assert str(refusal.value) == told
