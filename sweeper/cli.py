@@ -53,6 +53,7 @@ class Format(StrEnum):
 
 app.add_typer(remote.app)
 
+_LOADING = "loading PyTorch, Ray and MLflow"
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
 
@@ -70,6 +71,7 @@ def run(
 ) -> None:
     """Run a sweep to its end."""
     loaded = load_space(space, [*set_, *([as_text("sweep", name)] if name else [])])
+    say(_LOADING)
     from sweeper.driver import runner
 
     with _resumable(loaded.sweep):
@@ -92,6 +94,7 @@ def resume(
     """Go on with a sweep that was interrupted, or ask for more of its trials."""
     if server:
         return Remote(server).resume(name, trials, retry_failed, set_)
+    say(_LOADING)
     from sweeper.driver import runner
 
     with _resumable(name):
@@ -187,9 +190,23 @@ def list_(storage: Storage = None, server: Server = None) -> None:
 
 
 @app.command()
-def status(name: Name, storage: Storage = None, server: Server = None) -> None:
+def status(
+    name: Name,
+    storage: Storage = None,
+    server: Server = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="draw it again every few seconds, in a terminal, until the sweep ends"),
+    ] = False,
+) -> None:
     """Show how far a sweep is and its front."""
-    _sweeps(storage, server).show(name)
+    sweeps = _sweeps(storage, server)
+    if watch and console.is_terminal:
+        from sweeper.commands.watch import redraw
+
+        redraw(sweeps.view(name), console)
+    else:
+        sweeps.show(name)
 
 
 @app.command()

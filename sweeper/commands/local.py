@@ -3,13 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from sweeper.api import load
 from sweeper.commands.options import say, show
-from sweeper.driver.progress import sweep_line, under_way
+from sweeper.commands.watch import Look
+from sweeper.driver.progress import is_over, sweep_line, under_way
 from sweeper.errors import UserError
 from sweeper.report import front_table
 from sweeper.storage import folders
 from sweeper.storage.optuna_storage import open_storage
+from sweeper.study.records import SweepRecord
 from sweeper.study.sweep_study import SweepStudy
 
 
@@ -40,9 +46,18 @@ class Local:
         """How far a sweep is, what is under way, and its front."""
         record = load(name, storage=self._storage).record
         say(sweep_line(record))
-        if any(run.state == "running" for run in record.runs):
-            show(under_way(record))
-        show(front_table(record))
+        for table in _tables(record):
+            show(table)
+
+    def view(self, name: str) -> Look:
+        """What `show` prints, as things stand whenever it is called."""
+        sweep = load(name, storage=self._storage)
+
+        def look() -> tuple[RenderableType, bool]:
+            record = sweep.record
+            return Group(Text(sweep_line(record)), *_tables(record)), is_over(record)
+
+        return look
 
     def report(self, name: str) -> None:
         """Writes the report as the sweep stands now."""
@@ -54,3 +69,9 @@ class Local:
 
         records = [load(name, storage=self._storage).record for name in dict.fromkeys(names)]
         say(f"report: {write_compared(records, to)}")
+
+
+def _tables(record: SweepRecord) -> list[Table]:
+    """What is under way, if anything is, and the front."""
+    running = any(run.state == "running" for run in record.runs)
+    return [*([under_way(record)] if running else []), front_table(record)]

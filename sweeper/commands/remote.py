@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
 from search_spaces import as_text, load_space
 from sweeper.commands.options import Name, Rename, Server, Set, SpaceFile, console, say
+from sweeper.commands.watch import Look
 from sweeper.errors import UserError
 from sweeper.storage.folders import fresh_folder
 
 app = typer.Typer()
 
+_GOES_ON = ("queued", "running")
 _PERIOD = 2.0  # seconds between two looks at a log that is followed
 
 
@@ -61,7 +65,7 @@ def logs(
     client, shown = _client(server), 0
     while True:
         # The state is asked for first: after the end nothing more is written.
-        goes_on = follow and client.sweep(name)["state"] in ("queued", "running")
+        goes_on = follow and client.sweep(name)["state"] in _GOES_ON
         text = client.log(name, shown)
         shown += len(text)
         console.print(text, end="", markup=False, highlight=False, soft_wrap=True)
@@ -97,11 +101,16 @@ class Remote:
 
     def show(self, name: str) -> None:
         """How far a sweep is and its front, as the service prints it."""
-        sweep = self._client.sweep(name)
-        console.print(sweep["status"], end="", markup=False, highlight=False, soft_wrap=True)
-        if sweep["owner"]:
-            say(f"owner: {sweep['owner']}")
-        say(f"state: {_state(sweep)}")
+        say(_status(self._client.sweep(name)))
+
+    def view(self, name: str) -> Look:
+        """What `show` prints, as things stand whenever it is called."""
+
+        def look() -> tuple[RenderableType, bool]:
+            sweep = self._client.sweep(name)
+            return Text(_status(sweep), no_wrap=True), sweep["state"] not in _GOES_ON
+
+        return look
 
     def report(self, name: str) -> None:
         """Where the report is."""
@@ -112,6 +121,11 @@ class Remote:
         with fresh_folder(to) as folder:
             self._client.adapter(name, trial or "recommended", folder)
         say(f"exported {trial or 'the recommended trial'} as adapter: {to}")
+
+
+def _status(sweep: dict[str, Any]) -> str:
+    owner = f"owner: {sweep['owner']}\n" if sweep["owner"] else ""
+    return f"{sweep['status']}{owner}state: {_state(sweep)}"
 
 
 def _print_state(sweep: dict[str, Any]) -> None:

@@ -125,6 +125,15 @@ def slots(space: Space) -> int:
     return sum(_fit(node, asked(space)) for node in _nodes())
 
 
+def busy(space: Space) -> str | None:
+    """What a trial waits for as things are, since others use it: ``waiting for 1 GPU: 0 of 4 free``."""
+    free, there = ray.available_resources(), ray.cluster_resources()
+    for name, amount in asked(space).items():
+        if free.get(name, 0) < amount:
+            return f"waiting for {amount:g} {name}: {free.get(name, 0):g} of {there.get(name, 0):g} free"
+    return None
+
+
 def wait_for_room(space: Space, where: str, say: Callable[[str], None]) -> None:
     """Returns when a node has room for a trial.
 

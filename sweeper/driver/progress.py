@@ -15,6 +15,8 @@ from sweeper.study.confirm import pending
 from sweeper.study.front import on_front
 from sweeper.study.records import SweepRecord, TrialRecord
 
+_SILENT = 60.0  # seconds after which a sweep without a terminal says how far its trials are
+
 
 class Progress:
     """A live table of the trials under way and of the front; plain lines where there is no terminal.
@@ -29,6 +31,7 @@ class Progress:
         self._ended = self._ended_before = _ended(record)
         self._record = record
         self._waits_for: str | None = None
+        self._said = self._started
         self.live = console.is_terminal
         # What is shown is made when the screen is drawn, not at every report.
         self._table = Live(get_renderable=self._shown, console=console, transient=True, refresh_per_second=2)
@@ -47,7 +50,11 @@ class Progress:
     def update(self, record: SweepRecord, report: Mapping[str, Any] | None = None) -> None:
         """Shows the sweep as it is now; ``report`` is the one that has just come in."""
         self._record = record
-        if report is None or report["state"] == "running":
+        if report is None:
+            return
+        if report["state"] == "running":
+            if not self.live and time.monotonic() - self._said > _SILENT:
+                self.say(f"under way: {_epochs(record)} · {self._pace(record)}")
             return
         self._ended += 1
         if not self.live:
@@ -55,6 +62,7 @@ class Progress:
 
     def say(self, sentence: str) -> None:
         """Tells a person something, above the table."""
+        self._said = time.monotonic()
         screen.say(self._console, sentence)
 
     def wait(self, what: str | None) -> None:
@@ -78,6 +86,17 @@ class Progress:
             return text
         per_trial = (time.monotonic() - self._started) / here
         return f"{text}, {60 / per_trial:.1f} a minute, {duration(per_trial * (total - self._ended))} left"
+
+
+def _epochs(record: SweepRecord) -> str:
+    """How far each run under way is."""
+    running = [run for run in record.runs if run.state == "running"]
+    return ", ".join(f"{run.key} epoch {run.metrics.get('epoch', 0):.0f}" for run in running)
+
+
+def is_over(record: SweepRecord) -> bool:
+    """Whether all that is asked for has ended."""
+    return _ended(record) >= _total(record)
 
 
 def _ended(record: SweepRecord) -> int:

@@ -17,7 +17,7 @@ from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
 from search_spaces import Space
-from sweeper.driver.cluster import LOCAL, asked, check_shared, cluster, slots, wait_for_room
+from sweeper.driver.cluster import LOCAL, asked, busy, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
@@ -104,6 +104,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
+        around.say("opening MLflow")
         check_mlflow(space.sweep, around.home)
         around.say("starting Ray" if around.cluster == LOCAL else "joining the Ray cluster")
         with cluster(around.cluster):
@@ -237,6 +238,8 @@ def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapp
                 say(TIMING_PACKS)
             return reference, choose_pack(problem, space, at_once)
     options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
+    if waits_for := busy(space):
+        say(waits_for)
     shared = ray.put(problem)
     measure = ray.remote(**options)(_reference)
     choose = ray.remote(**options)(choose_pack)
@@ -297,6 +300,7 @@ def _end(
     status: str,
 ) -> Outcome:
     """Writes down what a sweep leaves behind. What fails is said, and the rest is written all the same."""
+    around.say("writing the report and what MLflow lacks")
     record = study.record()
     outcome, artifacts = Outcome(record, None, None), {}
     with unhurt(

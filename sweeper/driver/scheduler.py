@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from sweeper.driver.cluster import busy
 from sweeper.driver.faults import Faults
 from sweeper.driver.progress import Progress
 from sweeper.driver.pruner import judged
@@ -19,7 +20,9 @@ from sweeper.study.sweep_study import Report, SweepStudy
 from sweeper.tracking.tracker import Tracker
 from trainables.faults import machine_fault
 
-_PATIENCE = 60.0  # seconds without a running pack until a person is told
+# Seconds without a running pack until a person is told what it waits for, and that a node may have to come.
+_SOON, _PATIENCE = 5.0, 60.0
+_STARTING, _NO_ROOM = "starting a process for trials", "waits for a node that has room for a trial"
 
 
 class SweepScheduler(Unsaved, FIFOScheduler):
@@ -59,9 +62,15 @@ class SweepScheduler(Unsaved, FIFOScheduler):
         if not trials or any(trial.status == Trial.RUNNING for trial in trials):
             self._idle_since = time.monotonic()
             self._progress.wait(None)
-        elif time.monotonic() - self._idle_since > _PATIENCE:
-            self._progress.wait("waits for a node that has room for a trial")
+        elif (idle := time.monotonic() - self._idle_since) > _SOON:
+            self._progress.wait(self._lacks(tune_controller, idle))
         return super().choose_trial_to_run(tune_controller)
+
+    def _lacks(self, tune_controller: Any, idle: float) -> str:
+        """What the packs wait for that none of has run for so many seconds."""
+        if tune_controller._actor_manager.num_live_actors:  # which have what they asked for
+            return _STARTING
+        return busy(self._study.space) or (_NO_ROOM if idle > _PATIENCE else _STARTING)
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """Opens an MLflow run for each member."""

@@ -13,7 +13,7 @@ from postgres import free_port
 from ray.cluster_utils import Cluster
 
 from search_spaces import load_space
-from sweeper.driver.cluster import check_address, wait_for_room
+from sweeper.driver.cluster import busy, check_address, wait_for_room
 from sweeper.errors import UserError
 
 REPOSITORY = Path(__file__).parents[3]
@@ -87,3 +87,18 @@ def test_a_node_that_is_still_to_come_is_waited_for() -> None:
     finally:
         ray.shutdown()
         made.shutdown()
+
+
+@pytest.mark.slow
+def test_what_others_use_is_named() -> None:
+    space = load_space(REPOSITORY / "spaces" / "clip_lambda.yaml", ["resources.custom={fast: 1}"])
+    ray.init(address="local", num_cpus=2, resources={"fast": 1}, include_dashboard=False, log_to_driver=False)
+    try:
+        assert busy(space) is None
+        other = ray.remote(num_cpus=1, resources={"fast": 1})(threading.Event).remote()
+        ray.get(other.is_set.remote())
+        while (told := busy(space)) is None:  # Ray counts once a moment
+            time.sleep(0.1)
+        assert told == "waiting for 1 fast: 0 of 1 free"
+    finally:
+        ray.shutdown()

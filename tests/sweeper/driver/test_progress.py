@@ -6,11 +6,13 @@ import pytest
 from rich.console import Console
 
 from search_spaces import load_space
+from sweeper.driver import progress
 from sweeper.driver.progress import Progress, sweep_line, under_way
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
 
 BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
+METRICS = {"id_accuracy": 90.0, "forgetting": 5.0, "active_blocks": 2}
 WRITTEN = "baselines=[linear, {method: full, each: {training.lr: [5e-5, 3e-4]}}]"
 
 
@@ -22,12 +24,11 @@ def study(tmp_path: Path) -> SweepStudy:
 
 def line(study: SweepStudy, key: str, **extra: Any) -> str:
     """What is said when the run has ended."""
-    metrics = {"id_accuracy": 90.0, "forgetting": 5.0, "active_blocks": 2}
-    report = {"key": key, "state": "complete", "metrics": metrics, "active": BLOCKS[:2], "reason": None}
+    report = {"key": key, "state": "complete", "metrics": METRICS, "active": BLOCKS[:2], "reason": None}
     said = StringIO()
-    with Progress(Console(file=said, width=200), study.record()) as progress:
+    with Progress(Console(file=said, width=200), study.record()) as shown:
         study.tell(report | extra)
-        progress.update(study.record(), report | extra)
+        shown.update(study.record(), report | extra)
     return said.getvalue()
 
 
@@ -96,3 +97,14 @@ def test_the_table_of_what_is_under_way_has_a_baseline_s_values(study: SweepStud
         study.next_baseline()
     rows = [row for row in _shown(study) if "baseline-full-lr-5e-5" in row]
     assert len(rows) == 1 and "lr=5e-05" in rows[0]
+
+
+def test_without_a_terminal_a_long_epoch_is_told_of(
+    study: SweepStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = study.next_trial()
+    assert job is not None
+    running = {"state": "running", "metrics": METRICS | {"epoch": 3}}
+    assert line(study, job.key, **running) == ""
+    monkeypatch.setattr(progress, "_SILENT", -1.0)
+    assert line(study, job.key, **running) == "under way: trial-0000 epoch 3 · 0/7 done, 0 on the front\n"
