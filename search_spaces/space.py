@@ -1,7 +1,7 @@
 """A space: everything that a sweep is asked for."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -15,12 +15,14 @@ from search_spaces.limits import Limits, limit_of
 from search_spaces.messages import mistakes_of
 from search_spaces.method import Method
 from search_spaces.model import Model
-from search_spaces.part import Name, Part, refuse
+from search_spaces.part import Name, Part, UniqueItems, refuse
 from search_spaces.paths import PutError, put
 from search_spaces.points import Points
 from search_spaces.search import Domain, Search
 from search_spaces.training import Resources, Training
 from search_spaces.yaml_text import write
+
+Tracker = Literal["mlflow", "tensorboard", "wandb"]
 
 FlatValue = bool | int | float | str
 
@@ -49,6 +51,9 @@ class Space(Part):
         default=Points(), description="models with a scaled update, beside those that are trained"
     )
     resources: Resources = Field(default=Resources(), description="what a trial is given")
+    tracking: Annotated[tuple[Tracker, ...], Field(strict=False), UniqueItems] = Field(
+        default=("mlflow",), description="where runs are kept for comparing, each by its own library"
+    )
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

@@ -53,6 +53,11 @@ class Format(StrEnum):
 
 app.add_typer(remote.app)
 
+_COMPARE = {
+    "mlflow": "compare the trials in MLflow: python -m sweeper ui",
+    "tensorboard": "compare the trials in TensorBoard: tensorboard --logdir sweeps/{}/tensorboard",
+    "wandb": "compare the trials in Weights & Biases: project {}",
+}
 _LOADING = "loading PyTorch, Ray and MLflow"
 DONE, FAILED, BAD_INPUT, NO_TRIAL_MET_THE_BUDGET, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -395,7 +400,8 @@ def _tell(outcome: "Outcome") -> None:
         say(f"recommended: train it again with\n  {outcome.reproduce}")
     if outcome.page:
         say(f"report: {outcome.page}")
-    say("compare the trials in MLflow: python -m sweeper ui")
+    for tracker in outcome.tracking:
+        say(_COMPARE[tracker].format(outcome.record.name))
     if not any(trial.state == "complete" and not trial.taken_over for trial in outcome.record.trials):
         say("every trial failed; the report and MLflow have the reasons")
         raise typer.Exit(FAILED)

@@ -34,7 +34,8 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy, open_study
 from sweeper.tracking.runs import tracking_uri
-from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.tracked import End
+from sweeper.tracking.tracker import Tracker
 from tests.do_nothing import BLOCKS, REFERENCE, DoNothing, PlainDoNothing, report
 
 SPACE = Path(__file__).parents[2] / "spaces" / "clip_lambda.yaml"

@@ -42,7 +42,8 @@ from sweeper.study.claim import claim
 from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, TakenOver, open_study
 from sweeper.tracking.runs import check_mlflow
-from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.tracked import End, Follows
+from sweeper.tracking.trackers import Trackers, check_libraries
 from trainables.device import use_threads
 from trainables.engine import checkpoint
 from trainables.engine.measures import Metrics
@@ -97,6 +98,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
     around.say("\n".join(pictures(problem)))
+    check_libraries(space)
     results = checked(results)
     resting = grounds(problem)
     trials = earlier_trials(space, len(blocks), resting, folder, around.storage, around.say)
@@ -104,8 +106,9 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
         _refuse_existing(folder, storage, results)
-        around.say("opening MLflow")
-        check_mlflow(space.sweep, around.home)
+        around.say(f"opening {', '.join(space.tracking) or 'no tracker'}")
+        if "mlflow" in space.tracking:
+            check_mlflow(space.sweep, around.home)
         around.say("starting Ray" if around.cluster == LOCAL else "joining the Ray cluster")
         with cluster(around.cluster):
             wait_for_room(space, around.cluster, around.say)
@@ -162,6 +165,7 @@ def resume(
             _ask_for(study, trials)
         if retry_failed:
             around.say(f"begins {study.retry_failed()} failed runs again")
+        check_libraries(study.space)
         problem = open_problem(study.space)
         with cluster(around.cluster):
             wait_for_room(study.space, around.cluster, around.say)
@@ -269,12 +273,8 @@ def _run(
     study: SweepStudy, problem: Problem, folder: SweepFolder, around: Surroundings, watch: _Watch
 ) -> Outcome:
     bring(study, folder)
-    tracker = Tracker(
-        study,
-        lambda key: _history(folder.trial(key, study.results)),
-        around.say,
-        around.source,
-        folder.home,
+    tracker = Trackers(
+        study, lambda key: _history(folder.trial(key, study.results)), around.say, folder, around.source
     )
     tracker.open()
     trainable = tune.with_parameters(FineTune, problem=problem, reference=study.reference)
@@ -287,6 +287,7 @@ def _run(
         # What another driver has taken over is its own to write down.
         if watch.lock.lost:
             raise UserError(watch.lock.lost)
+        around.say("writing the report and what trackers lack")
         outcome = _end(study, problem, folder, tracker, around, status)
     return outcome
 
@@ -295,14 +296,13 @@ def _end(
     study: SweepStudy,
     problem: Problem,
     folder: SweepFolder,
-    tracker: Tracker,
+    tracker: Follows,
     around: Surroundings,
     status: str,
 ) -> Outcome:
     """Writes down what a sweep leaves behind. What fails is said, and the rest is written all the same."""
-    around.say("writing the report and what MLflow lacks")
     record = study.record()
-    outcome, artifacts = Outcome(record, None, None), {}
+    outcome, artifacts = Outcome(record, None, None, study.space.tracking), {}
     with unhurt(
         around.say, "the report is not written", f"`python -m sweeper report {folder.name}` tries again"
     ):
@@ -346,7 +346,7 @@ def train(
     study: SweepStudy,
     trainable: Any,
     folder: SweepFolder,
-    tracker: Tracker,
+    tracker: Follows,
     around: Surroundings,
     check: Callable[[], None],
 ) -> None:

@@ -17,7 +17,7 @@ from sweeper.driver.pruner import judged
 from sweeper.driver.searcher import PackSearcher
 from sweeper.driver.unsaved import Unsaved
 from sweeper.study.sweep_study import Report, SweepStudy
-from sweeper.tracking.tracker import Tracker
+from sweeper.tracking.tracked import Follows
 from trainables.faults import machine_fault
 
 # Seconds without a running pack until a person is told what it waits for, and that a node may have to come.
@@ -42,7 +42,7 @@ class SweepScheduler(Unsaved, FIFOScheduler):
         study: SweepStudy,
         searcher: PackSearcher,
         faults: Faults,
-        tracker: Tracker,
+        tracker: Follows,
         progress: Progress,
         check: Callable[[], None],
     ) -> None:

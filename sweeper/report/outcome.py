@@ -19,11 +19,13 @@ class Outcome:
     Attributes:
         page: the report's ``index.html``; None if it could not be written.
         reproduce: the command that trains the recommended trial again; None if no trial met the budget.
+        tracking: the trackers that have its runs.
     """
 
     record: SweepRecord
     page: Path | None
     reproduce: str | None
+    tracking: tuple[str, ...] = ()
 
 
 def write_outcome(study: SweepStudy, folder: SweepFolder) -> Outcome:
@@ -34,7 +36,7 @@ def write_outcome(study: SweepStudy, folder: SweepFolder) -> Outcome:
     if best is not None:
         reproduce = f"python -m sweeper run {_write_recommended(study, folder, best.parameters, best.key)}"
     page = write_report(record, folder.report, recommended_command=reproduce)
-    return Outcome(record, page, reproduce)
+    return Outcome(record, page, reproduce, study.space.tracking)
 
 
 def _write_recommended(

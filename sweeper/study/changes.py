@@ -6,7 +6,7 @@ from typing import Any
 from search_spaces import Space, SpaceError, change_space
 from sweeper.errors import UserError
 
-_MAY_CHANGE = ("search.trials", "search.hours", "search.patience")
+_MAY_CHANGE = ("search.trials", "search.hours", "search.patience", "tracking")
 
 
 def changed(space: Space, overrides: Sequence[str]) -> Space:

@@ -1,1 +1,1 @@
-"""What MLflow is told."""
+"""What trackers are told."""

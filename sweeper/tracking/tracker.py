@@ -1,52 +1,36 @@
-"""MLflow: one experiment a sweep name, one parent run a sweep, one nested run for all that is trained."""
+"""Runs as a tracker keeps them: one a sweep, and one for each that it trains."""
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from sweeper.errors import UserError
-from sweeper.storage.outages import Patience
 from sweeper.study.records import SweepRecord, TrialRecord
 from sweeper.study.sweep_study import SweepStudy
+from sweeper.tracking.mlflow_runs import mlflow_runs
 from sweeper.tracking.origin import origin
-from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end, view
-from sweeper.tracking.runs import SWEEP, Runs, line, server, tracking_uri
-from sweeper.tracking.winner import log_winner
+from sweeper.tracking.projection import STATUS, Epochs, run_of_sweep, run_of_trial, until_end
+from sweeper.tracking.runs import SWEEP, line
+from sweeper.tracking.tracked import End, Opener
 
 History = Callable[[str], Iterable[Mapping[str, float]]]
-_PAUSE = 60.0  # seconds before an MLflow that refuses is tried again
-
-
-@dataclass(frozen=True)
-class End:
-    """How a sweep ends.
-
-    Attributes:
-        status: of the parent run.
-        artifacts: files or folders by their place in the parent run.
-        winner: the recommended trial and the folder of its adapter; None where there is none.
-    """
-
-    status: str
-    artifacts: Mapping[str, Path] = field(default_factory=dict)
-    winner: tuple[TrialRecord, Path] | None = None
+_PAUSE = 60.0  # seconds before a tracker that refuses is tried again
 
 
 class Tracker:
-    """Keeps the runs in MLflow as the study has them, on a thread of its own: a sweep never waits for it.
+    """Keeps the runs in a tracker as the study has them, on a thread of its own: a sweep never waits for it.
 
-    There is one way. `sync` says what the study has now, and what MLflow lacks of it is written: what has
-    just been reported as well as what a killed driver, an outage or a refusal has left out.
+    There is one way. `sync` says what the study has now, and what the tracker lacks of it is written: what
+    has just been reported as well as what a killed driver, an outage or a refusal has left out.
 
     Args:
         study: the sweep's, with an id.
         history: gives the epochs of a run that has ended, from its checkpoint.
-        say: told, in the tracker's thread, when MLflow is away or refuses, and when it is back.
+        say: told, in the tracker's thread, when the tracker is away or refuses, and when it is back.
         source: the space file, where it is known.
-        home: as for `tracking_uri`.
+        home: as for `sweeper.tracking.runs.tracking_uri`.
+        opener: of the tracker; None for MLflow's.
     """
 
     def __init__(
@@ -56,15 +40,15 @@ class Tracker:
         say: Callable[[str], None],
         source: Path | None = None,
         home: Path = Path(),
+        opener: Opener | None = None,
     ) -> None:
-        uri = tracking_uri(home)
-        self._server, self._say, self._history = server(uri), say, history
+        self._say, self._history = say, history
         self._space, self._name, self._origin = study.space, study.name, origin(source)
         self._record = study.record()
         self._end: End | None = None
         self._given_up, self._tried = threading.Event(), threading.Event()
-        patience = Patience(self._server, self._waiting, self._given_up)
-        self._runs = Runs(study.space.sweep, study.identify(), study.predates_ids, uri, patience)
+        self._runs = (opener or mlflow_runs(study, home))(self._waiting, self._given_up)
+        self._server = self._runs.place
         self._began = _now()
         self._open = False
         self._epochs: dict[str, list[Mapping[str, float]]] = {}
@@ -76,23 +60,23 @@ class Tracker:
         self._asked = self._done = 0
 
     def open(self) -> None:
-        """Tries MLflow by what a sweep will need: a run, and a file beside it. One that is away may be so.
+        """Tries the tracker by what a sweep will need, such as a run. A server that is away may be so.
 
         Raises:
             UserError: it refuses.
         """
-        threading.Thread(target=self._work, name="mlflow", daemon=True).start()
+        threading.Thread(target=self._work, name="tracker", daemon=True).start()
         self.sync(self._record)
         self._tried.wait()
         if self._refusal:
             self._give_up()
             raise UserError(
-                f"{self._server} refuses what a sweep writes: {self._refusal}; no trial has begun; mend it "
-                f"or set MLFLOW_TRACKING_URI, and go on by `python -m sweeper resume {self._space.sweep}`"
+                f"{self._server} refuses what a sweep writes: {self._refusal}; no trial has begun; mend it"
+                f"{self._runs.elsewhere}, and go on by `python -m sweeper resume {self._space.sweep}`"
             )
 
     def sync(self, record: SweepRecord, epochs: Mapping[str, Epochs] | None = None) -> None:
-        """Has MLflow brought to what the study says.
+        """Has the tracker brought to what the study says.
 
         Args:
             record: of the sweep as it stands.
@@ -114,7 +98,7 @@ class Tracker:
             self._changed.wait_for(lambda: self._done >= goal)
 
     def close(self, record: SweepRecord, end: End) -> None:
-        """Brings MLflow to the end of the sweep, and waits for it, until a person interrupts that.
+        """Brings the tracker to the end of the sweep, and waits for it, until a person interrupts that.
 
         What it has not taken is said in one line; the next `resume` writes it.
         """
@@ -175,7 +159,7 @@ class Tracker:
             )
 
     def _write(self, record: SweepRecord, end: End | None) -> None:
-        """Writes all that MLflow lacks; raises what went wrong first, when the rest is written."""
+        """Writes all that the tracker lacks; raises what went wrong first, when the rest is written."""
         if not self._open:
             self._begin(record)
         parent = self._runs.known[SWEEP].run_id
@@ -204,11 +188,7 @@ class Tracker:
         known = self._runs.known.get(SWEEP)
         self._origin = {n: v for n, v in self._origin.items() if not known or n not in known.tags}
         self._write_sweep(record, "RUNNING")
-        self._runs.keep_view(*view(self._space))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "space.yaml"
-            file.write_text(self._space.to_yaml())
-            self._runs.log_artifact(SWEEP, "", file)
+        self._runs.begin(self._space)
         self._open = True
         self._tried.set()
 
@@ -233,14 +213,10 @@ class Tracker:
         self._runs.write(SWEEP, wanted)
 
     def _finish(self, record: SweepRecord, end: End) -> None:
-        for place, path in end.artifacts.items():
-            self._runs.log_artifact(SWEEP, place, path)
-        self._runs.keep_artifacts(SWEEP, "adapters", record.front)
-        if end.winner:
-            log_winner(self._runs, *end.winner)
+        self._runs.finish(record, end)
         self._write_sweep(record, end.status)
 
 
 def _now() -> int:
-    """Milliseconds, as MLflow counts time."""
+    """Milliseconds since 1970."""
     return int(time.time() * 1000)

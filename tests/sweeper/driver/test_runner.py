@@ -26,7 +26,8 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
-from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.tracked import End
+from sweeper.tracking.tracker import Tracker
 from tests.do_nothing import BLOCKS, REFERENCE, DoNothing, report
 
 pytestmark = pytest.mark.slow

@@ -23,7 +23,8 @@ from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import Job, SweepStudy
 from sweeper.tracking.runs import check_mlflow, tracking_uri
-from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.tracked import End
+from sweeper.tracking.tracker import Tracker
 
 SPACE = load_space("spaces/clip_lambda.yaml", ["baselines=[full]", "search.trials=4"])
 OVER_RATES = load_space(

@@ -13,7 +13,8 @@ from search_spaces import load_space
 from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.sweep_study import SweepStudy
-from sweeper.tracking.tracker import End, Tracker
+from sweeper.tracking.tracked import End
+from sweeper.tracking.tracker import Tracker
 from sweeper.tracking.winner import register_model
 from trainables import open_problem
 from trainables.engine.evaluate import evaluate
