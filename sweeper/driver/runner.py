@@ -16,7 +16,7 @@ from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from rich.console import Console
 
-from search_spaces import Space
+from search_spaces import Space, with_counts
 from sweeper.driver.cluster import LOCAL, asked, busy, check_shared, cluster, slots, wait_for_room
 from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
 from sweeper.driver.faults import Faults
@@ -37,7 +37,7 @@ from sweeper.storage.folders import SweepFolder
 from sweeper.storage.lock import DriverLock, only_driver
 from sweeper.storage.optuna_storage import mend_journal, open_storage
 from sweeper.storage.results import checked, is_there, keep_only, publish
-from sweeper.study.changes import changed, paths_of
+from sweeper.study.changes import changed, differences, paths_of
 from sweeper.study.claim import claim
 from sweeper.study.front import on_front, recommended
 from sweeper.study.sweep_study import SweepStudy, TakenOver, open_study
@@ -53,6 +53,7 @@ from trainables.problem import Problem, open_problem
 
 # Tune keeps all that it has trained until it ends, and looks through it at every step. So it is run anew.
 PACKS_A_RUN = 500
+_SHOWN = 5  # settings that are named in one message
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)
-        _refuse_existing(folder, storage, results)
+        _refuse_existing(space, len(blocks), folder, storage, results)
         around.say(f"opening {', '.join(space.tracking) or 'no tracker'}")
         if "mlflow" in space.tracking:
             check_mlflow(space.sweep, around.home)
@@ -195,13 +196,21 @@ class _Watch:
             raise UserError(self.lock.lost)
 
 
-def _refuse_existing(folder: SweepFolder, storage: BaseStorage, results: str | None) -> None:
-    there = is_there(folder.trial("", results).rstrip("/"))
-    if SweepStudy.exists(folder.study, storage) or there:
-        raise UserError(
-            f"sweep '{folder.name}' exists: go on with it by `python -m sweeper resume {folder.name}`, "
-            "or give another --name"
-        )
+def _refuse_existing(
+    space: Space, blocks: int, folder: SweepFolder, storage: BaseStorage, results: str | None
+) -> None:
+    apart: list[str] = []
+    if SweepStudy.exists(folder.study, storage):
+        counted = with_counts(space, space.budget.count(blocks), blocks)
+        apart = differences(SweepStudy(folder.study, storage).space.dump(), counted.dump())
+    elif not is_there(folder.trial("", results).rstrip("/")):
+        return
+    more = f", and {len(apart) - _SHOWN} more" if len(apart) > _SHOWN else ""
+    of_another = f" with another space: {', '.join(apart[:_SHOWN])}{more}" if apart else ""
+    raise UserError(
+        f"sweep '{folder.name}' exists{of_another}; go on with it by "
+        f"`python -m sweeper resume {folder.name}`, or give another --name"
+    )
 
 
 def _change(study: SweepStudy, overrides: Sequence[str]) -> int | None:

@@ -1,9 +1,11 @@
 """What may be changed of a sweep that has begun, and what may be added to it."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from search_spaces import Space, SpaceError, change_space
+from search_spaces.errors import shorten
 from sweeper.errors import UserError
 
 _MAY_CHANGE = ("search.trials", "search.hours", "search.patience", "tracking")
@@ -56,3 +58,25 @@ def enqueued(space: Space, values: Sequence[str]) -> dict[str, Any]:
 def paths_of(overrides: Sequence[str]) -> list[str]:
     """What the overrides change."""
     return [override.partition("=")[0].strip() for override in overrides]
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Where the settings of two spaces differ: dotted names, with the value of each.
+
+    Args:
+        there, here: settings by name, sections as mappings of their own.
+    """
+    old, new = dict(_flat(there)), dict(_flat(here))
+    return [
+        f"{name} ({shorten(json.dumps(old.get(name)))} there, {shorten(json.dumps(new.get(name)))} here)"
+        for name in {**new, **old}
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{name}.{rest}", part) for rest, part in _flat(value))
+        else:
+            yield name, value

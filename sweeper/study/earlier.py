@@ -1,6 +1,5 @@
 """Finished trials of an earlier sweep, as trials of a new one that would have trained them alike."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from search_spaces import Settings, Space
 from sweeper.search.masks import PREFIX
 from sweeper.search.samplers import attributes
 from sweeper.search.suggest import suggest
+from sweeper.study.changes import differences
 from sweeper.study.reading import TAKEN_OVER, at_its_best, trial_key
 from sweeper.study.sweep_study import SweepStudy
 
@@ -59,9 +59,8 @@ class Earlier:
         if unlike:  # what a person has written of them, where that tells it
             there, here = _written(old) | there, _written(space) | here
         searched = space.search.parameters.keys() | old.search.parameters.keys()
-        names = [n for n in {**here, **there} if n not in searched and there.get(n) != here.get(n)]
-        pairs = [(name, json.dumps(there.get(name)), json.dumps(here.get(name))) for name in names]
-        return [*unlike, *(f"{name} ({old} there, {new} here)" for name, old, new in pairs)]
+        there, here = ({n: v for n, v in each.items() if n not in searched} for each in (there, here))
+        return [*unlike, *differences(there, here)]
 
     def trials(self, space: Space, budget: int) -> list[FrozenTrial]:
         """Its complete trials that a new sweep without `differences` could have proposed, by number.

@@ -6,20 +6,14 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
-from workplace import Workplace
+from workplace import FINISHED, Workplace
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A sweep that has run to its end: two trials inside the budget and one that fails, two baselines."""
     place = Workplace(tmp_path_factory.mktemp("finished"))
-    (place.folder / "output.txt").write_text(
-        place.run(
-            "search={sampler: grid, trials: 3, parameters: {training.lr: {choices: [1e-3, 1e+30, 4e-3]}}}",
-            "budget={active_blocks: 32}",
-            "baselines=[zero_shot, linear]",
-        )
-    )
+    (place.folder / "output.txt").write_text(place.run(*FINISHED))
     return place
 
 

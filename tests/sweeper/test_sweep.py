@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from workplace import REPOSITORY, Workplace, run_arguments, runs, trials
+from workplace import FINISHED, REPOSITORY, Workplace, run_arguments, runs, trials
 
 from search_spaces import load_space
 from sweeper.storage.folders import SweepFolder
@@ -104,8 +104,12 @@ def test_the_recommended_trial_comes_out_the_same_again_and_more_can_be_asked_fo
 
 
 def test_a_name_that_exists_is_refused(finished: Workplace) -> None:
-    output = finished.sweeper(*run_arguments(), status=2)
-    assert "sweep 'clip_lambda' exists" in output and "python -m sweeper resume clip_lambda" in output
+    output = finished.sweeper(*run_arguments(*FINISHED), status=2)
+    assert "sweep 'clip_lambda' exists; go on with it by `python -m sweeper resume clip_lambda`" in output
+    output = finished.sweeper(*run_arguments(*FINISHED, "training.flip=true", "method.rank=2"), status=2)
+    assert (
+        "exists with another space: method.rank (4 there, 2 here), training.flip (false there, true" in output
+    )
     assert "Traceback" not in output
 
 

@@ -25,6 +25,11 @@ SMALL = (
     "data.probes=[{source: glyphs, limit: 100, score: zero_shot}]",
     "resources.pack=1",
 )
+FINISHED = (
+    "search={sampler: grid, trials: 3, parameters: {training.lr: {choices: [1e-3, 1e+30, 4e-3]}}}",
+    "budget={active_blocks: 32}",
+    "baselines=[zero_shot, linear]",
+)
 
 
 @dataclass(frozen=True)
