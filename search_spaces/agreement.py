@@ -75,6 +75,9 @@ def disagreements(trial: Trial) -> Iterator[Disagreement]:
             yield Disagreement(f"training.{key}", text)
     if flyp and training.accumulate > 1:
         yield Disagreement(_PARTS, "flyp compares all pictures of a step, which has no parts; leave it out")
+    if training.neighbors and training.batch_size < 3:
+        text = f"training.neighbors has no neighbours to keep among {training.batch_size}; use at least 3"
+        yield Disagreement("training.batch_size", text)
     if training.neighbors and training.accumulate > 1:
         text = "training.neighbors looks at all pictures of a step, which has no parts; leave it out"
         yield Disagreement(_PARTS, text)

@@ -66,9 +66,10 @@ def refuse_repeats(names: Iterable[Hashable], remedy: str) -> None:
     seen: set[Hashable] = set()
     repeats: list[Mistake] = []
     for place, name in enumerate(names):
-        if name in seen:
+        known = (isinstance(name, bool), name)  # to Python, true is 1
+        if known in seen:
             repeats.append(Mistake((place,), f"{shown(name)} is given twice; {remedy}"))
-        seen.add(name)
+        seen.add(known)
     if repeats:
         refuse(*repeats)
 

@@ -17,7 +17,7 @@ from sweeper.driver.progress import sweep_line
 from sweeper.errors import UserError
 from sweeper.report.frame import front_frame, trials_frame
 from sweeper.storage.folders import SweepFolder
-from sweeper.storage.lock import mended
+from sweeper.storage.lock import is_driven, mended
 from sweeper.storage.optuna_storage import located
 from sweeper.study.changes import enqueued
 from sweeper.study.front import recommended
@@ -59,6 +59,11 @@ class Sweep:
         if not self._opened.current:
             self._opened = open_study(self._folder, self._storage)
         return self._opened
+
+    @property
+    def running(self) -> bool:
+        """Whether a driver is at it, here or elsewhere."""
+        return is_driven(self._folder.study, self._folder.path, self._storage)
 
     @property
     def trials(self) -> pd.DataFrame:

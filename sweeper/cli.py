@@ -39,6 +39,8 @@ app = typer.Typer(
     name="sweeper",
     help="Search for the adapter that learns most, forgets least and keeps its block budget.",
     no_args_is_help=True,
+    # Of `python -m sweeper` a shell would complete every `python`.
+    add_completion=Path(sys.argv[0]).name == "sweeper",
     pretty_exceptions_enable=False,
 )
 
@@ -116,7 +118,9 @@ def enqueue(
     """Have a trial with these values begin next, also while the sweep runs; the sampler chooses the rest."""
     from sweeper.api import load
 
-    say(f"{load(name, storage=storage).enqueue(values)} waits, and begins next")
+    sweep = load(name, storage=storage)
+    key = sweep.enqueue(values)
+    say(f"{key} waits, and begins {'next' if sweep.running else f'at: python -m sweeper resume {name}'}")
 
 
 @app.command()

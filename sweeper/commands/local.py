@@ -1,11 +1,8 @@
 """The sweeps that are kept here: in this working directory, or in a storage."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from sweeper.api import load
 from sweeper.commands.options import say, show
@@ -44,18 +41,18 @@ class Local:
 
     def show(self, name: str) -> None:
         """How far a sweep is, what is under way, and its front."""
-        record = load(name, storage=self._storage).record
-        say(sweep_line(record))
-        for table in _tables(record):
-            show(table)
+        show, _ = self.view(name)()
+        show()
 
     def view(self, name: str) -> Look:
-        """What `show` prints, as things stand whenever it is called."""
+        """What `show` shows, as things stand whenever it is called."""
         sweep = load(name, storage=self._storage)
 
-        def look() -> tuple[RenderableType, bool]:
+        def look() -> tuple[Callable[[], None], bool]:
             record = sweep.record
-            return Group(Text(sweep_line(record)), *_tables(record)), is_over(record)
+            over = is_over(record)
+            left = not over and not sweep.running
+            return partial(_show, record, left), over or left
 
         return look
 
@@ -71,7 +68,11 @@ class Local:
         say(f"report: {write_compared(records, to)}")
 
 
-def _tables(record: SweepRecord) -> list[Table]:
-    """What is under way, if anything is, and the front."""
-    running = any(run.state == "running" for run in record.runs)
-    return [*([under_way(record)] if running else []), front_table(record)]
+def _show(record: SweepRecord, left: bool) -> None:
+    """How a sweep stands, and how to go on with one that was left before its end."""
+    say(sweep_line(record))
+    if any(run.state == "running" for run in record.runs) and not left:
+        show(under_way(record))
+    show(front_table(record))
+    if left:
+        say(f"no driver runs; go on with: python -m sweeper resume {record.name}")

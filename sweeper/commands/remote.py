@@ -1,13 +1,12 @@
 """Commands that serve sweeps to others, and that ask a service."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import RenderableType
-from rich.text import Text
 
 from search_spaces import as_text, load_space
 from sweeper.commands.options import Name, Rename, Server, Set, SpaceFile, console, say
@@ -101,14 +100,15 @@ class Remote:
 
     def show(self, name: str) -> None:
         """How far a sweep is and its front, as the service prints it."""
-        say(_status(self._client.sweep(name)))
+        show, _ = self.view(name)()
+        show()
 
     def view(self, name: str) -> Look:
-        """What `show` prints, as things stand whenever it is called."""
+        """What `show` shows, as things stand whenever it is called."""
 
-        def look() -> tuple[RenderableType, bool]:
+        def look() -> tuple[Callable[[], None], bool]:
             sweep = self._client.sweep(name)
-            return Text(_status(sweep), no_wrap=True), sweep["state"] not in _GOES_ON
+            return partial(say, _status(sweep)), sweep["state"] not in _GOES_ON
 
         return look
 

@@ -10,7 +10,6 @@ from sweeper.driver.reference import CODE, keep
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder, references
 from sweeper.study.earlier import Earlier, decisive
-from sweeper.study.reading import TAKEN_OVER
 from sweeper.study.sweep_study import SweepStudy, open_study
 from trainables.engine import checkpoint
 from trainables.engine.checkpoint import Checkpoint, point_folder
@@ -41,7 +40,7 @@ def earlier_trials(
     """
     budget = space.budget.count(blocks)
     space = with_counts(space, budget, blocks)
-    found: dict[str, FrozenTrial] = {}
+    found: dict[str, FrozenTrial] = {}  # of equal trials, of one sweep or of several, the first
     asked = {what: own for what, own in grounds.items() if what != CODE}
     for name in space.search.from_:
         earlier = _opened(SweepFolder(name, folder.home), storage)
@@ -51,6 +50,8 @@ def earlier_trials(
                 "make these equal, or leave it out"
             )
         trials, complete = earlier.trials(space, budget), len(earlier.study.complete())
+        if not complete:
+            raise UserError(f"search.from: '{name}' has no complete trial yet; wait for one, or leave it out")
         if not trials:
             raise UserError(
                 f"search.from: '{name}' has {complete} complete trials, none with values that are searched "
@@ -58,9 +59,19 @@ def earlier_trials(
             )
         if earlier.study.grounds[CODE] != grounds[CODE]:
             say(f"search.from: '{name}' was begun with other {CODE}, so its numbers may differ a little")
-        say(f"search.from: {len(trials)} of {complete} complete trials of '{name}' are taken over")
-        found |= {trial.user_attrs[TAKEN_OVER]: trial for trial in trials}
+        before = len(found)
+        for trial in trials:
+            found.setdefault(json.dumps(trial.params, sort_keys=True), trial)
+        say(f"search.from: {len(found) - before} of {complete} complete trials of '{name}' are taken over")
     return list(found.values())
+
+
+def check_earlier(space: Space, folder: SweepFolder, storage: str | None) -> None:
+    """Raises UserError for a sweep that ``search.from`` names and there is not, before anything is opened."""
+    for name in space.search.from_:
+        if name == space.sweep:
+            raise UserError(f"search.from: '{name}' is this sweep itself; give this one another --name")
+        _opened(SweepFolder(name, folder.home), storage)
 
 
 def _opened(folder: SweepFolder, storage: str | None) -> Earlier:

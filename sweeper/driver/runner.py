@@ -18,7 +18,7 @@ from rich.console import Console
 
 from search_spaces import Space, with_counts
 from sweeper.driver.cluster import LOCAL, asked, busy, check_shared, cluster, slots, wait_for_room
-from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
+from sweeper.driver.earlier import bring, check_earlier, earlier_baselines, earlier_trials
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
@@ -94,12 +94,13 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
         KeyboardInterrupt: interrupted; can be resumed.
     """
     folder = SweepFolder(space.sweep, around.home)
+    check_libraries(space)
+    check_earlier(space, folder, around.storage)
     around.say(OPENING)
     problem = open_problem(space, makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
     check_steps(space, len(blocks), len(problem.task.train))
     around.say("\n".join(pictures(problem)))
-    check_libraries(space)
     results = checked(results)
     resting = grounds(problem)
     trials = earlier_trials(space, len(blocks), resting, folder, around.storage, around.say)

@@ -89,6 +89,17 @@ def only_driver(
         yield lock
 
 
+def is_driven(name: str, folder: Path, url: str | None) -> bool:
+    """Whether a driver runs a sweep, named as for `only_driver`; where its folder is not here, it may."""
+    if not folder.is_dir():
+        return True
+    try:
+        with only_driver(name, folder, url):
+            return False
+    except UserError:
+        return True
+
+
 @contextmanager
 def mended(name: str, folder: Path, journal: Path, url: str | None) -> Iterator[None]:
     """Lets a process write that is no driver, into a journal that a killed driver may have left half-written.

@@ -181,6 +181,14 @@ FILE = [
         (CLIP, "baselines=[]"),
         [f"space.yaml:17: training.accumulate: {NO_PARTS_OF_NEIGHBOURS}"],
     ),
+    (
+        (("  head: fresh\n", "  neighbors: 1\n  batch_size: 2\n"),),
+        (CLIP, "baselines=[]"),
+        [
+            "space.yaml:17: training.batch_size: training.neighbors has no neighbours to keep among 2; "
+            "use at least 3"
+        ],
+    ),
     # a processor's precision
     (
         (("  head: fresh\n", "  precision: float16\n"),),

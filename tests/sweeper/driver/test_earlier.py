@@ -9,7 +9,7 @@ import torch
 from workplace import REPOSITORY
 
 from search_spaces import Space, load_space
-from sweeper.driver.earlier import bring, earlier_baselines, earlier_trials
+from sweeper.driver.earlier import bring, check_earlier, earlier_baselines, earlier_trials
 from sweeper.driver.reference import grounds
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
@@ -141,6 +141,12 @@ def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints
     brought = checkpoint.read(SweepFolder("second").trial("trial-0000", None))
     assert brought is not None and brought.history == history
     assert again.record().trials[0].metrics == history[0]
+    # The same trial of two sweeps is one.
+    third = space("third", "search.from=[second, first]", "baselines=[]")
+    (trial,) = earlier_trials(third, len(BLOCKS), grounds(problem), SweepFolder("third"), None, said.append)
+    assert [trial.params] == [t.params for t in trials]
+    taken = "search.from: {} of 1 complete trials of '{}' are taken over"
+    assert said[1:] == [taken.format(1, "second"), taken.format(0, "first")]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +158,7 @@ def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints
             r"search\.from: trials of 'first' differ from this sweep's in pictures, training\.lr "
             r"\(0\.005 there, 0\.004 here\); make these equal, or leave it out",
         ),
-        ([], r"search\.from: 'first' has 0 complete trials, none with values that are searched here"),
+        ([], r"search\.from: 'first' has no complete trial yet; wait for one, or leave it out"),
     ],
 )
 def test_what_cannot_be_taken_over_is_refused_in_one_message(
@@ -164,6 +170,24 @@ def test_what_cannot_be_taken_over_is_refused_in_one_message(
     resting = grounds(open_problem(second))
     with pytest.raises(UserError, match=told):
         earlier_trials(second, len(BLOCKS), resting, SweepFolder("second"), None, print)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["search.from=firts"], r"search\.from: there is no sweep 'firts' in .*; did you mean 'first'\?"),
+        (
+            ["search.from=second"],
+            r"search\.from: 'second' is this sweep itself; give this one another --name",
+        ),
+    ],
+)
+def test_a_sweep_that_is_not_there_is_named_before_anything_is_opened(
+    changes: list[str], told: str, here: None
+) -> None:
+    SweepFolder("first").remember(None, "first", "its-id")
+    with pytest.raises(UserError, match=told):
+        check_earlier(space("second", *changes), SweepFolder("second"), None)
 
 
 def test_other_code_is_said(here: None) -> None:
