@@ -23,6 +23,7 @@ from sweeper.commands.options import (
     SpaceFile,
     Storage,
     Trials,
+    begun,
     console,
     say,
     show,
@@ -220,7 +221,10 @@ def status(
 
 @app.command()
 def report(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="of one sweep, or of several")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="of one sweep, or of several", autocompletion=begun),
+    ],
     to: Annotated[Path, typer.Option(help="of several, the folder to write")] = Path("compared"),
     storage: Storage = None,
     server: Server = None,

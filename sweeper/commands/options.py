@@ -17,13 +17,13 @@ console = Console()
 _WIDEST = 500  # characters of a table
 
 
-def _begun(incomplete: str) -> list[str]:
+def begun(incomplete: str) -> list[str]:
     """The sweeps of this folder whose names begin so, for a shell that completes words."""
     return sorted(note.parent.name for note in Path("sweeps").glob(f"{escape(incomplete)}*/sweep.json"))
 
 
 SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]
-Name = Annotated[str, typer.Argument(help="the name of a sweep", autocompletion=_begun)]
+Name = Annotated[str, typer.Argument(help="the name of a sweep", autocompletion=begun)]
 Rename = Annotated[str | None, typer.Option("--name", help="a name other than the space's own")]
 Set = Annotated[
     list[str], typer.Option("--set", help="override a value: search.trials=64", metavar="PATH=VALUE")

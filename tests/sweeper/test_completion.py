@@ -16,6 +16,7 @@ SWEEPER = Path(sys.executable).with_name("sweeper")
         ("sweeper sub", ["submit"]),
         ("sweeper status cl", ["clip", "clip_path"]),
         ("sweeper export clip_", ["clip_path"]),
+        ("sweeper report clip o", ["other"]),
         ("sweeper status [", []),
     ],
 )
