@@ -6,6 +6,7 @@ import pytest
 from workplace import REPOSITORY, Workplace
 
 from search_spaces import load_space
+from sweeper.cli import _LOADING
 from sweeper.driver.fit import check_budget
 from sweeper.driver.pictures import OPENING
 from sweeper.errors import UserError
@@ -52,8 +53,9 @@ def test_run_names_all_that_is_missing_before_anything_starts(place: Workplace, 
     output = place.sweeper("run", str(SPACES / f"{name}.yaml"), status=2)
     assert "model." in output and "data.probes.0.path" in output
     assert "the environment has no SWEEPER_DATA; set it, or give the whole path with --set" in output
-    opening, *messages = output.strip().splitlines()
-    assert opening == OPENING and "Traceback" not in output and len(messages) <= 2
+    loading, opening, *messages = output.strip().splitlines()
+    assert (loading, opening) == (_LOADING, OPENING)
+    assert "Traceback" not in output and len(messages) <= 2
     assert not (place.folder / "sweeps").exists() and not (place.folder / "mlflow.db").exists()
 
 
@@ -66,7 +68,8 @@ def test_a_missing_file_is_named_with_its_key(place: Workplace) -> None:
 def test_layers_that_the_model_has_not_are_refused(place: Workplace) -> None:
     sets = ["--set", "baselines=[{method: top_k, set: {method.layers: 9}}]"]
     output = place.sweeper("run", str(SPACES / "clip_lambda.yaml"), *sets, status=2)
-    assert output == f"{OPENING}\nbaselines: top_k: method.layers: 9 are asked for, the model has 8\n"
+    refusal = "baselines: top_k: method.layers: 9 are asked for, the model has 8"
+    assert output == f"{_LOADING}\n{OPENING}\n{refusal}\n"
 
 
 ALONE = "search.parameters={}"

@@ -189,8 +189,10 @@ def test_the_searcher_waits_for_the_last_trial_then_hands_out_packs_of_confirmat
     assert searcher.suggest("g") == Searcher.FINISHED
 
 
-# One trial at a time. The last learns much too fast, and knows less of both tasks after one epoch.
+# One trial at a time, for long enough to be stopped in it. The last learns much too fast, and knows less of
+# both tasks after one epoch.
 SEQUENCE = (
+    "data.id.limit=null",
     "search={sampler: grid, trials: 4, seed: 5, "
     "parameters: {training.lr: {choices: [1e-3, 2e-3, 3e-3, 0.3]}}}",
     "resources.cpus_per_trial=2",
