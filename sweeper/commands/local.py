@@ -71,7 +71,7 @@ class Local:
 def _show(record: SweepRecord, left: bool) -> None:
     """How a sweep stands, and how to go on with one that was left before its end."""
     say(sweep_line(record))
-    if any(run.state == "running" for run in record.runs) and not left:
+    if any(run.state == "running" for run in record.runs):
         show(under_way(record))
     show(front_table(record))
     if left:

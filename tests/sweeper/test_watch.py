@@ -68,7 +68,8 @@ def test_a_sweep_whose_driver_is_gone_is_told_so_and_not_watched(
     study = SweepStudy.create(space, BLOCKS, {}, 1, open_storage(None, folder.journal), sweep_id="its-id")
     study.next_trial()
     resume = "no driver runs; go on with: python -m sweeper resume left"
-    assert shown(Local(None).view("left"), capsys).count(resume) == 1
+    told = shown(Local(None).view("left"), capsys)
+    assert told.count(resume) == 1 and "Under way" in told
     output = Workplace(tmp_path).sweeper("enqueue", "left", "method.rank=4")
     assert output == "trial-0001 waits, and begins at: python -m sweeper resume left\n"
     with only_driver("left", folder.path, None):

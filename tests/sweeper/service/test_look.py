@@ -49,7 +49,8 @@ def test_the_status_is_what_the_command_prints(
     monkeypatch.setattr("sys.argv", ["sweeper", "status", "clip_lambda"])
     with pytest.raises(SystemExit):
         cli.main()
-    printed = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    *printed, left = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert left == "no driver runs; go on with: python -m sweeper resume clip_lambda"
     status = service().get("/sweeps/clip_lambda").json()["status"]
     assert [line.strip() for line in status.splitlines()] == printed
 
