@@ -1,6 +1,5 @@
 """Arguments and options that several commands share, and the console that they write to."""
 
-from glob import escape
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from sweeper import screen
 from sweeper.errors import UserError
+from sweeper.storage.folders import names
 
 console = Console()
 
@@ -19,7 +19,7 @@ _WIDEST = 500  # characters of a table
 
 def begun(incomplete: str) -> list[str]:
     """The sweeps of this folder whose names begin so, for a shell that completes words."""
-    return sorted(note.parent.name for note in Path("sweeps").glob(f"{escape(incomplete)}*/sweep.json"))
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]

@@ -1,7 +1,7 @@
 """What earlier sweeps have trained with equal settings, data, weights and seed, and is not trained again."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 
@@ -21,29 +21,27 @@ def earlier_trials(
     space: Space,
     blocks: int,
     grounds: Mapping[str, str],
-    folder: SweepFolder,
-    storage: str | None,
+    sweeps: Sequence[Earlier],
     say: Callable[[str], None],
 ) -> list[FrozenTrial]:
-    """The trials of the sweeps that ``search.from`` names, for a sweep that has begun nothing yet.
+    """The trials of earlier sweeps, for a sweep that has begun nothing yet.
 
     Args:
         space: of the new sweep.
         blocks: how many candidates its model has.
         grounds: as `sweeper.driver.reference.grounds` has them now; other code is said and not refused.
-        folder: of the new sweep.
-        storage: URL that has been given for the new sweep.
+        sweeps: as `earlier_sweeps` has opened them.
         say: told how many are taken over.
 
     Raises:
-        UserError: there is no such sweep, its runs are other ones, or none of its trials is one of the space.
+        UserError: a sweep's runs are other ones, or none of its trials is one of the space.
     """
     budget = space.budget.count(blocks)
     space = with_counts(space, budget, blocks)
     found: dict[str, FrozenTrial] = {}  # of equal trials, of one sweep or of several, the first
     asked = {what: own for what, own in grounds.items() if what != CODE}
-    for name in space.search.from_:
-        earlier = _opened(SweepFolder(name, folder.home), storage)
+    for earlier in sweeps:
+        name = earlier.name
         if unlike := earlier.differences(space, budget, asked):
             raise UserError(
                 f"search.from: trials of '{name}' differ from this sweep's in {', '.join(unlike)}; "
@@ -66,12 +64,19 @@ def earlier_trials(
     return list(found.values())
 
 
-def check_earlier(space: Space, folder: SweepFolder, storage: str | None) -> None:
-    """Raises UserError for a sweep that ``search.from`` names and there is not, before anything is opened."""
-    for name in space.search.from_:
-        if name == space.sweep:
-            raise UserError(f"search.from: '{name}' is this sweep itself; give this one another --name")
-        _opened(SweepFolder(name, folder.home), storage)
+def earlier_sweeps(space: Space, folder: SweepFolder, storage: str | None) -> list[Earlier]:
+    """The sweeps that ``search.from`` names.
+
+    Args:
+        space, folder: of the new sweep.
+        storage: URL that has been given for the new sweep.
+
+    Raises:
+        UserError: there is no such sweep, or it is the new one itself.
+    """
+    if space.sweep in space.search.from_:
+        raise UserError(f"search.from: '{space.sweep}' is this sweep itself; give this one another --name")
+    return [_opened(SweepFolder(name, folder.home), storage) for name in space.search.from_]
 
 
 def _opened(folder: SweepFolder, storage: str | None) -> Earlier:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from search_spaces import Space, with_counts
 from sweeper.driver.cluster import LOCAL, asked, busy, check_shared, cluster, slots, wait_for_room
-from sweeper.driver.earlier import bring, check_earlier, earlier_baselines, earlier_trials
+from sweeper.driver.earlier import bring, earlier_baselines, earlier_sweeps, earlier_trials
 from sweeper.driver.faults import Faults
 from sweeper.driver.fit import check_fit, check_steps, makes_prompts
 from sweeper.driver.interrupt import Interruption
@@ -95,7 +95,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     """
     folder = SweepFolder(space.sweep, around.home)
     check_libraries(space)
-    check_earlier(space, folder, around.storage)
+    earlier = earlier_sweeps(space, folder, around.storage)
     around.say(OPENING)
     problem = open_problem(space, makes_prompts(space))
     blocks = check_fit(space, problem.backbone)
@@ -103,7 +103,7 @@ def start(space: Space, results: str | None, around: Surroundings, fresh: bool =
     around.say("\n".join(pictures(problem)))
     results = checked(results)
     resting = grounds(problem)
-    trials = earlier_trials(space, len(blocks), resting, folder, around.storage, around.say)
+    trials = earlier_trials(space, len(blocks), resting, earlier, around.say)
     claim(folder, around.storage, around.say)
     with Interruption().handled() as interruption, _alone(folder, around.storage) as lock:
         storage = open_storage(around.storage, folder.journal, around.say)

@@ -1,15 +1,16 @@
 """Runs with equal settings are trained once in a working directory."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import torch
+from optuna.trial import FrozenTrial
 from workplace import REPOSITORY
 
 from search_spaces import Space, load_space
-from sweeper.driver.earlier import bring, check_earlier, earlier_baselines, earlier_trials
+from sweeper.driver.earlier import bring, earlier_baselines, earlier_sweeps, earlier_trials
 from sweeper.driver.reference import grounds
 from sweeper.errors import UserError
 from sweeper.storage.folders import SweepFolder
@@ -122,6 +123,11 @@ def test_nothing_is_taken_over_where_it_is_not_wanted_or_not_there(here: None, t
     assert begin(space("fifth"), problem, fresh=True) == []
 
 
+def taken(new: Space, resting: Mapping[str, str], say: Callable[[str], None]) -> list[FrozenTrial]:
+    sweeps = earlier_sweeps(new, SweepFolder(new.sweep), None)
+    return earlier_trials(new, len(BLOCKS), resting, sweeps, say)
+
+
 def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints_brought(here: None) -> None:
     first = space("first", "search.sampler=random", "baselines=[]")
     problem = open_problem(first)
@@ -133,7 +139,7 @@ def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints
     checkpoint.write(checkpoint.capture(training, 0, history), SweepFolder("first").trial(job.key, None))
     study.tell({"key": job.key, "state": "complete", "metrics": history[0], "active": []})
     second, said = space("second", "search.from=first", "baselines=[]"), list[str]()
-    trials = earlier_trials(second, len(BLOCKS), grounds(problem), SweepFolder("second"), None, said.append)
+    trials = taken(second, grounds(problem), said.append)
     assert said == ["search.from: 1 of 1 complete trials of 'first' are taken over"]
     again = create(second, problem, TakenOver(trials))
     for _ in range(2):
@@ -143,10 +149,10 @@ def test_the_trials_of_a_sweep_are_named_with_their_number_and_their_checkpoints
     assert again.record().trials[0].metrics == history[0]
     # The same trial of two sweeps is one.
     third = space("third", "search.from=[second, first]", "baselines=[]")
-    (trial,) = earlier_trials(third, len(BLOCKS), grounds(problem), SweepFolder("third"), None, said.append)
+    (trial,) = taken(third, grounds(problem), said.append)
     assert [trial.params] == [t.params for t in trials]
-    taken = "search.from: {} of 1 complete trials of '{}' are taken over"
-    assert said[1:] == [taken.format(1, "second"), taken.format(0, "first")]
+    line = "search.from: {} of 1 complete trials of '{}' are taken over"
+    assert said[1:] == [line.format(1, "second"), line.format(0, "first")]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +175,7 @@ def test_what_cannot_be_taken_over_is_refused_in_one_message(
     second = space("second", "search.from=first", *changes)
     resting = grounds(open_problem(second))
     with pytest.raises(UserError, match=told):
-        earlier_trials(second, len(BLOCKS), resting, SweepFolder("second"), None, print)
+        taken(second, resting, print)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def test_a_sweep_that_is_not_there_is_named_before_anything_is_opened(
 ) -> None:
     SweepFolder("first").remember(None, "first", "its-id")
     with pytest.raises(UserError, match=told):
-        check_earlier(space("second", *changes), SweepFolder("second"), None)
+        earlier_sweeps(space("second", *changes), SweepFolder("second"), None)
 
 
 def test_other_code_is_said(here: None) -> None:
@@ -199,9 +205,7 @@ def test_other_code_is_said(here: None) -> None:
     metrics = {"id_accuracy": 1.0, "forgetting": 1.0, "active_blocks": 1}
     study.tell({"key": job.key, "state": "complete", "metrics": metrics, "active": []})
     changed, said = grounds(problem) | {"code and libraries": "other"}, list[str]()
-    earlier_trials(
-        space("second", "search.from=first"), 32, changed, SweepFolder("second"), None, said.append
-    )
+    taken(space("second", "search.from=first"), changed, said.append)
     assert said[0] == (
         "search.from: 'first' was begun with other code and libraries, so its numbers may differ a little"
     )
