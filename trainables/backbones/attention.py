@@ -25,8 +25,14 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: Tensor, key: Tensor, value: Tensor, need_weights: bool, attn_mask: Tensor | None = None
     ) -> tuple[Tensor, None]:
-        """Attends from x (N, L, D) to itself; ``key`` and ``value`` are x too, as callers have it."""
+        """Attends from x (N, L, D) to itself; ``key`` and ``value`` are x too, as callers have it.
+
+        Args:
+            attn_mask: added to the scores: (L, L), or of each sentence and head, (N * heads, L, L).
+        """
         n, length, width = x.shape
+        if attn_mask is not None and attn_mask.ndim == 3:
+            attn_mask = attn_mask.unflatten(0, (n, self.heads))
         q, k, v = self.qkv(x).view(n, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         heads = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
         return self.proj(heads.transpose(1, 2).reshape(n, length, width)), None

@@ -14,6 +14,7 @@ from trainables.backbones.attention import SelfAttention
 from trainables.backbones.backbone import Backbone
 from trainables.backbones.examined import examine
 from trainables.backbones.fused import fuse, plain_names
+from trainables.backbones.padding import encode_in_parts, ignores_padding
 from trainables.backbones.texts import Texts, kept_vectors
 from trainables.backbones.timm_vit import TIMM_PATHS
 from trainables.data.preprocessing import OpenClipPreprocessing
@@ -22,8 +23,6 @@ from trainables.errors import ProblemError
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
 _OWN_PATHS = {"qkv": "attn.qkv", "proj": "attn.proj", "fc1": "mlp.c_fc", "fc2": "mlp.c_proj"}
-# Sentences in one pass of the text tower, where no gradient is wanted.
-_SENTENCES = 512
 
 
 class ClipBackbone(Backbone):
@@ -44,11 +43,10 @@ class ClipBackbone(Backbone):
         self.set_normalisation(mean, std)
         self._name_layers()
         self.freeze()
-        examine(self, *([self._read_nothing] if "text" in self.layers else []))
-
-    def _read_nothing(self) -> Tensor:
-        """A pass of the text tower."""
-        return self.encode_text(self.tokenizer([""]))
+        sentences = self.tokenizer(["", "a photo"])
+        examine(self, *([lambda: self.encode_text(sentences)] if "text" in self.layers else []))
+        last = int(sentences[0, -1])
+        self._padding = last if ignores_padding(self.clip, sentences, last) else None
 
     def _name_layers(self) -> None:
         """Finds the transformer layers, and makes modules of their attention's projections."""
@@ -112,7 +110,7 @@ class ClipBackbone(Backbone):
         return texts.vectors
 
     def _encode_in_parts(self, tokens: Tensor) -> Tensor:
-        return torch.cat([self.encode_text(part) for part in tokens.split(_SENTENCES)])
+        return encode_in_parts(self.clip, tokens, self._padding)
 
     def plain_state(self) -> dict[str, Tensor]:
         """The weights as open_clip names them: attention is `nn.MultiheadAttention`'s again."""

@@ -9,6 +9,7 @@ from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from trainables.backbones import ClipBackbone, Texts, class_sentences, class_vectors
+from trainables.backbones.padding import encode_in_parts
 
 CLASSES = ("letter", "digit", "circle")
 TEMPLATES = ("a red {}", "a {} on a blue background")
@@ -53,13 +54,13 @@ def test_vectors_of_many_sentences_are_kept_by_model_and_sentences(
     monkeypatch.setenv("SWEEPER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("trainables.backbones.texts._WORTH_KEEPING", 3)
     computed: list[int] = []
-    plain = ClipBackbone.encode_text
+    plain = encode_in_parts
 
-    def counted(self: ClipBackbone, tokens: Tensor) -> Tensor:
+    def counted(clip: CLIP, tokens: Tensor, padding: int | None) -> Tensor:
         computed.append(len(tokens))
-        return plain(self, tokens)
+        return plain(clip, tokens, padding)
 
-    monkeypatch.setattr(ClipBackbone, "encode_text", counted)
+    monkeypatch.setattr("trainables.backbones.clip.encode_in_parts", counted)
     sentences = ["a", "letter a", "one"]
     texts = backbone.texts(sentences)
     first = backbone.vectors(texts)
