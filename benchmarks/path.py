@@ -165,7 +165,8 @@ def measure(name: str) -> None:
     setting, file = SETTINGS[name], RESULTS / f"path_{name}.csv"
     rows = read_csv(file)
     there = {(row["way"], row["rate"]) for row in rows}
-    overrides = ("baselines=[]", "search={trials: 1}", f"method={{name: selective_lora, rank: {RANK}}}")
+    method = f"method={{name: selective_lora, rank: {RANK}}}"
+    overrides = ("baselines=[]", "search={trials: 1}", method, "budget={active_blocks: 1}")
     bench = Bench.open(setting.space, setting.pack, *overrides)
     for rate in setting.rates:
         for way, train in WAYS.items():
