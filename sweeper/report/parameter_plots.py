@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+import optuna
 import plotly.graph_objects as go
-from optuna.visualization import plot_parallel_coordinate, plot_slice
 
 from sweeper.report.plots import FONT
 from sweeper.report.searched import Searched
@@ -23,11 +23,11 @@ def parameter_plots(searched: Searched) -> Iterator[tuple[str, go.Figure]]:
         return
     names = list(searched.domains)
     for objective, study in searched.studies.items():
-        figure = plot_slice(study, names, target_name=_NAMES[objective])
+        figure = optuna.visualization.plot_slice(study, names, target_name=_NAMES[objective])
         yield f"slice-{objective}", _dressed(figure, len(names))
     few = Searched(searched.domains, searched.trials[-LINES:], searched.number)
     for objective, study in few.studies.items():
-        figure = plot_parallel_coordinate(study, names, target_name=_NAMES[objective])
+        figure = optuna.visualization.plot_parallel_coordinate(study, names, target_name=_NAMES[objective])
         yield f"parallel-{objective}", _dressed(figure, len(names) + 1)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeper.report.confidence import OBJECTIVES
@@ -99,11 +98,13 @@ class Searched:
         PED-ANOVA (arXiv 2304.10255), by Optuna: how far the values of the best tenth, at least five trials,
         are from those of all. Ask only where there are `enough` trials.
         """
-        evaluator = PedAnovaImportanceEvaluator(target_quantile=max(0.1, _BEST / len(self.trials)))
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator(
+            target_quantile=max(0.1, _BEST / len(self.trials))
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that all are equal where every trial is among the best
             return {
-                objective: get_param_importances(study, evaluator=evaluator)
+                objective: optuna.importance.get_param_importances(study, evaluator=evaluator)
                 for objective, study in self.studies.items()
             }
 

@@ -24,6 +24,7 @@ SMALL = (
     "data.ood=[{source: digits, shift: inverted, limit: 100}]",
     "data.probes=[{source: glyphs, limit: 100, score: zero_shot}]",
     "resources.pack=1",
+    "resources.max_parallel=1",
 )
 FINISHED = (
     "search={sampler: grid, trials: 3, parameters: {training.lr: {choices: [1e-3, 1e+30, 4e-3]}}}",
