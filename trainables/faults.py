@@ -28,6 +28,6 @@ def machine_fault(error: BaseException) -> bool:
     is a file in the place of its folder.
     """
     if isinstance(error, OSError):
-        own = isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError)
-        return not (own or (isinstance(error, TimeoutError) and error.errno is None))
+        file_in_the_way = isinstance(error, NotADirectoryError | IsADirectoryError | FileExistsError)
+        return not (file_in_the_way or (isinstance(error, TimeoutError) and error.errno is None))
     return device_fault(error) and _ASSERT not in str(error)

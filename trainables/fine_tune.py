@@ -81,9 +81,9 @@ class FineTune(tune.Trainable):
         self._drop()
         self.prefix.forget()
         return_freed_memory()
-        own = self.failures
+        failures = self.failures
         return [
-            self._report(k, "failed" if k in own else state, reason=own.get(k, reason))
+            self._report(k, "failed" if k in failures else state, reason=failures.get(k, reason))
             for k in range(len(self.members))
         ]
 

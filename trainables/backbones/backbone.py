@@ -116,11 +116,11 @@ class Backbone(nn.Module):
         """
         chosen = frozenset(trained)
         named = [*self.named_parameters(), *self.named_buffers()]
-        own = copy.deepcopy(self, {id(tensor): tensor for name, tensor in named if name not in chosen})
-        for name, parameter in own.named_parameters():
+        copied = copy.deepcopy(self, {id(tensor): tensor for name, tensor in named if name not in chosen})
+        for name, parameter in copied.named_parameters():
             if name in chosen:
                 parameter.requires_grad_(True)
-        return own
+        return copied
 
     def block_names(self, kinds: Sequence[str], towers: Sequence[str]) -> tuple[str, ...]:
         """Names of the blocks of these kinds in these towers, in the order of the forward pass."""

@@ -120,10 +120,10 @@ class ClipBackbone(Backbone):
 
 def _plain_name(name: str) -> str:
     """`attn.qkv.weight` of a `SelfAttention` is `attn.in_proj_weight` of the attention that it stands for."""
-    own = re.fullmatch(r"(.*resblocks\.\d+\.attn)\.(qkv|proj)\.(weight|bias)", name)
-    if own is None:
+    matched = re.fullmatch(r"(.*resblocks\.\d+\.attn)\.(qkv|proj)\.(weight|bias)", name)
+    if matched is None:
         return name
-    layer, kind, what = own.groups()
+    layer, kind, what = matched.groups()
     return f"{layer}.in_proj_{what}" if kind == "qkv" else f"{layer}.out_proj.{what}"
 
 

@@ -37,11 +37,11 @@ class Looping(nn.Module):
 @contextmanager
 def standing_in(layers: Any, by: nn.Module) -> Iterator[None]:
     """Puts a module in the place of each layer of a list or sequence, for a while."""
-    own = list(layers)
-    for place in range(len(own)):
+    originals = list(layers)
+    for place in range(len(originals)):
         layers[place] = by
     try:
         yield
     finally:
-        for place, layer in enumerate(own):
+        for place, layer in enumerate(originals):
             layers[place] = layer

@@ -253,8 +253,8 @@ def _check_size(
             continue
         # Positions count the class and register tokens or not.
         place, slack = (1, getattr(vit, "num_prefix_tokens", 0) + 1) if key == "pos_embed" else (2, 0)
-        theirs, here = state[key].shape[place], ours[key].shape[place]
-        if abs(theirs - here) > slack:
+        theirs, expected = state[key].shape[place], ours[key].shape[place]
+        if abs(theirs - expected) > slack:
             hint = "; if its pictures had another size, give model.img_size" if key == "pos_embed" else ""
             raise file.refusal(
                 f"'{file.path}' is not one of {name}: its {key} is {list(state[key].shape)}, the model's "

@@ -51,9 +51,9 @@ def picture_files(folder: Path) -> list[str]:
     """
     been: set[str] = set()
 
-    def below(here: Path) -> Iterator[str]:
-        been.add(os.path.realpath(here))
-        entries = _visible(here)
+    def below(parent: Path) -> Iterator[str]:
+        been.add(os.path.realpath(parent))
+        entries = _visible(parent)
         yield from (entry.path for entry in entries if _is_picture(entry))
         # Links come last: a folder's pictures are found where they really are.
         for inner in sorted(_folders(entries), key=os.path.islink):

@@ -75,13 +75,13 @@ def load_pairs(source: DataSet, preprocessing: Preprocessing) -> PairSplits:
         captions = _read(file)
     pictures = list(captions)
     odd: list[tuple[str, str]] = []
-    alike = np.zeros(len(pictures), dtype=np.int64)  # pictures here have no classes
+    no_classes = np.zeros(len(pictures), dtype=np.int64)
     takes = parts(WHOLE, source.split or _SHARES, whole_test=False)
 
     def read(name: str) -> Pairs:
-        rows = rows_of(takes[name], alike, source.seed)
+        rows = rows_of(takes[name], no_classes, source.seed)
         refuse_empty(name, len(rows))
-        rows = rows[limited(alike[rows], limit_of(source, name), source.seed)]
+        rows = rows[limited(no_classes[rows], limit_of(source, name), source.seed)]
         files = [pictures[row] for row in rows]
         found = AsWritten(file_pictures(file.parent, files), spelling)
         images = read_pictures(Listed(found, np.arange(len(rows))), preprocessing, odd=odd)

@@ -114,9 +114,11 @@ class KeptPixels:
 
     def picture(self, row: int) -> Tensor:
         """One picture (3, H, W), uint8; also where they differ in size."""
-        decoded, own = _opened(self.key), int(self.rows[row])
-        found = None if decoded is None else decoded.picture(own, self.source.preprocessing.channels_last)
-        return self.source.picture(own) if found is None else found
+        decoded, source_row = _opened(self.key), int(self.rows[row])
+        found = (
+            None if decoded is None else decoded.picture(source_row, self.source.preprocessing.channels_last)
+        )
+        return self.source.picture(source_row) if found is None else found
 
     def made_ready(self) -> "KeptPixels":
         """The same pictures, decoded by now if this machine has room for them."""

@@ -73,10 +73,10 @@ class Batch:
         each = pictures.unflatten(0, self.rows.shape)
         if len(each) > 1:
             # Chosen one by one: a list of places would be sent to the device, and waited for.
-            own = torch.stack([each[k] for k in members])
+            chosen = torch.stack([each[k] for k in members])
         else:
-            own = each.expand(len(members), *each.shape[1:])
-        flat: Tensor = own.flatten(0, 1)
+            chosen = each.expand(len(members), *each.shape[1:])
+        flat: Tensor = chosen.flatten(0, 1)
         return flat
 
 

@@ -172,9 +172,9 @@ class Learner(nn.Module):
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Everything that training changes, by name; the frozen model is not part of it."""
-        own = {f"method.{name}": p for name, p in self.method.named_parameters()}
-        own |= {f"objective.{name}": p for name, p in self.objective.named_parameters()}
-        return {name: p for name, p in own.items() if p.requires_grad}
+        parameters = {f"method.{name}": p for name, p in self.method.named_parameters()}
+        parameters |= {f"objective.{name}": p for name, p in self.objective.named_parameters()}
+        return {name: p for name, p in parameters.items() if p.requires_grad}
 
 
 def initial_generators(spaces: Sequence[Space]) -> list[Generator]:

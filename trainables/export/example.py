@@ -50,16 +50,16 @@ def preprocessing_of(backbone: Backbone) -> dict[str, Any]:
     channels = {name: getattr(backbone, name).flatten().tolist() for name in ("mean", "std")}
     match made:
         case TimmPreprocessing():
-            own = {"input_size": made.size, "crop_pct": made.crop_pct, "crop_mode": made.crop_mode}
+            settings = {"input_size": made.size, "crop_pct": made.crop_pct, "crop_mode": made.crop_mode}
         case OpenClipPreprocessing():
-            own = {
+            settings = {
                 "image_size": made.size,
                 "resize_mode": made.resize_mode,
                 "fill_color": made.fill_color,
             }
         case _:
             raise TypeError(f"{type(made).__name__} is no model's")
-    return {**own, "interpolation": made.interpolation, **channels}
+    return {**settings, "interpolation": made.interpolation, **channels}
 
 
 def example(library: str, load: str, head: Head) -> str:

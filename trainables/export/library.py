@@ -45,11 +45,11 @@ def with_state(backbone: Backbone, state: Mapping[str, Tensor], name: str) -> Ba
     Raises:
         ProblemError: a weight is missing, left over, or of another shape.
     """
-    own = copy.deepcopy(backbone)
+    copied = copy.deepcopy(backbone)
     # The tensors of a state share the memory of the parameters.
-    plain = own.plain_state()
+    plain = copied.plain_state()
     if text := misfit(state, plain):
         raise ProblemError(f"the checkpoint is not one of {name}: {text}")
     for key, tensor in plain.items():
         tensor.copy_(state[key])
-    return own
+    return copied

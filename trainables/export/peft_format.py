@@ -131,7 +131,7 @@ def _config(peft: Any, trained: Trained, updates: Mapping[str, Factors], whole: 
     unusual = {f"^{re.escape(path)}": len(a) for path, (a, _) in updates.items() if len(a) != usual}
     there = [plain_path(path) for path, _ in trained.training.problem.backbone.named_modules()]
     ends = tuple(f".{path}" for path in updates)
-    alike = [path for path in there if path.endswith(ends) and path not in updates]
+    same_ending = [path for path in there if path.endswith(ends) and path not in updates]
     return peft.LoraConfig(
         r=usual,
         lora_alpha=usual,
@@ -139,7 +139,7 @@ def _config(peft: Any, trained: Trained, updates: Mapping[str, Factors], whole: 
         alpha_pattern=unusual,
         # By this name peft knows that no module is meant.
         target_modules=list(updates) or "dummy-target-modules",
-        exclude_modules=alike or None,
+        exclude_modules=same_ending or None,
         modules_to_save=list(whole) or None,
         base_model_name_or_path=trained.model.name,
         inference_mode=True,

@@ -47,11 +47,11 @@ class Block(nn.Module):
         In the others it costs nothing.
         """
         self.present = len(present)
-        own = tuple(k for k in present if k in kept)
+        adapted = tuple(k for k in present if k in kept)
         rows = tuple(row for row, k in enumerate(present) if k in kept)
-        self.members: Members | None = self._on_device(own) if own else None
-        self.rows = None if len(own) == len(present) else self._on_device(rows)
-        if own == tuple(range(self.size)):
+        self.members: Members | None = self._on_device(adapted) if adapted else None
+        self.rows = None if len(adapted) == len(present) else self._on_device(rows)
+        if adapted == tuple(range(self.size)):
             self.members = slice(None)
 
     def _on_device(self, places: tuple[int, ...]) -> Tensor:
@@ -98,8 +98,8 @@ class Block(nn.Module):
         if self.rows is None:
             return self._adapted(frozen, x, self.members)
         parts, whole = x.unflatten(0, (self.present, -1)), frozen.unflatten(0, (self.present, -1))
-        own = self._adapted(whole[self.rows].flatten(0, 1), parts[self.rows].flatten(0, 1), self.members)
-        every: Tensor = whole.index_copy(0, self.rows, own.unflatten(0, (len(self.rows), -1)))
+        adapted = self._adapted(whole[self.rows].flatten(0, 1), parts[self.rows].flatten(0, 1), self.members)
+        every: Tensor = whole.index_copy(0, self.rows, adapted.unflatten(0, (len(self.rows), -1)))
         return every.flatten(0, 1)
 
     def _adapted(self, frozen: Tensor, x: Tensor, members: Members) -> Tensor:
@@ -113,8 +113,8 @@ class Block(nn.Module):
         if self.changed_features == self.out_features:
             return self.adapt(outputs, rows, members).view(frozen.shape)
         first, last = self.outputs.start, self.outputs.stop
-        own = self.adapt(outputs[..., first:last], rows, members)
-        return torch.cat([outputs[..., :first], own, outputs[..., last:]], dim=-1).view(frozen.shape)
+        changed = self.adapt(outputs[..., first:last], rows, members)
+        return torch.cat([outputs[..., :first], changed, outputs[..., last:]], dim=-1).view(frozen.shape)
 
     @torch.no_grad()
     def merged(self, member: int) -> nn.Linear:

@@ -76,8 +76,8 @@ class KnnProbe(ClassificationProbe):
             start += len(new)
             every = torch.cat([cosines[some], new], dim=1)
             nearest = every.topk(min(self._k, every.shape[1]))
-            own = torch.cat([labels[some], theirs.expand(len(new), -1)], dim=1)
-            found.append((nearest.values, own.gather(1, nearest.indices)))
+            candidates = torch.cat([labels[some], theirs.expand(len(new), -1)], dim=1)
+            found.append((nearest.values, candidates.gather(1, nearest.indices)))
         values, nearer = zip(*found, strict=True)
         return torch.cat(values), torch.cat(nearer)
 
