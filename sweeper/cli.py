@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -30,6 +29,7 @@ from sweeper.commands.options import (
 )
 from sweeper.commands.remote import Remote
 from sweeper.errors import UserError
+from sweeper.formats import Format
 
 if TYPE_CHECKING:
     from sweeper.commands.local import Local
@@ -44,14 +44,6 @@ app = typer.Typer(
     add_completion=Path(sys.argv[0]).name == "sweeper",
     pretty_exceptions_enable=False,
 )
-
-
-class Format(StrEnum):
-    """What `export` can write: the keys of `trainables.export.FORMATS`."""
-
-    PEFT = "peft"
-    MERGED = "merged"
-    ADAPTER = "adapter"
 
 
 app.add_typer(remote.app)
@@ -115,8 +107,11 @@ def enqueue(
     name: Name,
     values: Annotated[list[str], typer.Argument(metavar="PATH=VALUE...", help="such as method.rank=4")],
     storage: Storage = None,
+    server: Server = None,
 ) -> None:
     """Have a trial with these values begin next, also while the sweep runs; the sampler chooses the rest."""
+    if server:
+        return Remote(server).enqueue(name, values)
     from sweeper.api import load
 
     sweep = load(name, storage=storage)
@@ -225,7 +220,7 @@ def report(
         list[str],
         typer.Argument(metavar="NAME...", help="of one sweep, or of several", autocompletion=begun),
     ],
-    to: Annotated[Path, typer.Option(help="of several, the folder to write")] = Path("compared"),
+    to: Annotated[Path | None, typer.Option(help="of several, the folder to write; else ./compared")] = None,
     storage: Storage = None,
     server: Server = None,
 ) -> None:
@@ -233,10 +228,12 @@ def report(
     if len(names) == 1:
         return _sweeps(storage, server).report(names[0])
     if server:
-        raise UserError("--server: a service writes the report of one sweep; give one name")
+        if to:
+            raise UserError("--to: a service shows the report at an address; leave it out")
+        return Remote(server).compare(names)
     from sweeper.commands.local import Local
 
-    Local(storage).compare(names, to)
+    Local(storage).compare(names, to or Path("compared"))
 
 
 @app.command()
@@ -268,9 +265,12 @@ def export(
     if (to is None) != (form is None) or not (to or register):
         raise UserError("give --to and --format for a folder, --register for MLflow's registry, or all three")
     if server:
-        if form != Format.ADAPTER or not to or register or blocks is not None:
-            raise UserError("--server: a service gives adapters of its front; use --to with --format adapter")
-        return Remote(server).export(name, trial, to)
+        service = Remote(server)
+        if to and form:
+            service.export(name, trial, blocks, to, form)
+        if register:
+            service.register(name, trial, blocks, register)
+        return
     from sweeper.api import load
 
     sweep = load(name, storage=storage)

@@ -1,10 +1,11 @@
 """The service, as its client sees it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from pydantic import TypeAdapter, ValidationError
@@ -12,11 +13,12 @@ from pydantic import TypeAdapter, ValidationError
 from search_spaces import Space
 from search_spaces.messages import NAME_RULE
 from search_spaces.part import Name
+from sweeper.commands.unpack import unpack
 from sweeper.errors import UserError
-from sweeper.storage.folders import ADAPTER_FILES
 
 _SECONDS = 90.0  # that the service may take to answer, which itself waits for Ray
 _REPORT_SECONDS = 600.0
+_MODEL_SECONDS = 1200.0  # a model is written before it is sent
 
 
 class Client:
@@ -73,32 +75,62 @@ class Client:
         self._ask("GET", path, timeout=_REPORT_SECONDS)
         return f"{self._url}{path}"
 
-    def adapter(self, name: str, model: str, folder: Path) -> None:
-        """Writes what a model of the front has learned into a folder that is there."""
-        for file in ADAPTER_FILES:
-            path = f"/sweeps/{_named(name)}/adapters/{quote(model, safe='')}/{file}"
-            (folder / file).write_bytes(self._ask("GET", path, timeout=_REPORT_SECONDS).content)
+    def compared(self, names: Sequence[str]) -> str:
+        """Has the page written that has several sweeps on one plot; its address."""
+        path = f"/compared?{urlencode([('sweep', _named(name)) for name in names])}"
+        self._ask("GET", path, timeout=_REPORT_SECONDS)
+        return f"{self._url}{path}"
+
+    def export(self, name: str, form: str, trial: str | None, blocks: int | None, folder: Path) -> str:
+        """Writes a trained model into an empty folder; the model's key."""
+        path = f"/sweeps/{_named(name)}/export"
+        asked = _without_none(format=form, trial=trial, blocks=blocks)
+        with self._answer("GET", path, params=asked, timeout=_MODEL_SECONDS) as answer:
+            try:
+                unpack(answer.iter_bytes(), folder)
+            except httpx.HTTPError as error:
+                reason = f"{self._url} has broken off while it sent the model ({_reason(error)})"
+                raise UserError(f"{reason}; nothing is written: try again") from None
+            return str(answer.headers.get("Sweeper-Model", "a model"))
+
+    def register(self, name: str, model: str, trial: str | None, blocks: int | None) -> str:
+        """Makes a trained model a version of a registered model of MLflow; what has been done."""
+        path = f"/sweeps/{_named(name)}/registered/{quote(model, safe='')}"
+        asked = _without_none(trial=trial, blocks=blocks)
+        return str(self._value("POST", path, params=asked, timeout=_MODEL_SECONDS)["text"])
+
+    def enqueue(self, name: str, values: Sequence[str]) -> dict[str, Any]:
+        """Has a trial with these values begin next: its key, and whether the sweep runs."""
+        return self._value("POST", f"/sweeps/{_named(name)}/enqueue", json={"values": list(values)})
 
     def _value(self, method: str, path: str, **what: Any) -> dict[str, Any]:
         value: dict[str, Any] = self._ask(method, path, **what).json()
         return value
 
     def _ask(self, method: str, path: str, **what: Any) -> httpx.Response:
+        with self._answer(method, path, **what) as answer:
+            answer.read()
+            return answer
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **what: Any) -> Iterator[httpx.Response]:
+        """A successful answer, whose body has not been read."""
         try:
-            answer = self._http.request(method, path, **what)
+            with self._http.stream(method, path, **what) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise self._refusal(answer)
+                yield answer
         except httpx.HTTPError as error:
-            reason = str(error) or type(error).__name__
             raise UserError(
-                f"no service answers at {self._url} ({reason}); is `sweeper serve` running?"
+                f"no service answers at {self._url} ({_reason(error)}); is `sweeper serve` running?"
             ) from None
+
+    def _refusal(self, answer: httpx.Response) -> UserError:
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             why = "has another token" if "SWEEPER_TOKEN" in os.environ else "asks for a token"
-            raise UserError(f"{self._url} {why}: set SWEEPER_TOKEN to the service's")
-        if not answer.is_success:
-            raise UserError(
-                _detail(answer) or f"{self._url} answers {answer.status_code}: is it a sweeper's?"
-            )
-        return answer
+            return UserError(f"{self._url} {why}: set SWEEPER_TOKEN to the service's")
+        return UserError(_detail(answer) or f"{self._url} answers {answer.status_code}: is it a sweeper's?")
 
 
 def _named(name: str) -> str:
@@ -109,8 +141,16 @@ def _named(name: str) -> str:
         raise UserError(f"{name!r} is no sweep's name: expects {NAME_RULE}") from None
 
 
+def _reason(error: httpx.HTTPError) -> str:
+    return str(error) or type(error).__name__
+
+
 def _detail(answer: httpx.Response) -> str | None:
     try:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _without_none(**values: object) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}

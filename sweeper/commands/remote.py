@@ -83,7 +83,7 @@ class Remote:
     """The sweeps of a service."""
 
     def __init__(self, server: str) -> None:
-        self._client = _client(server)
+        self._client, self._server = _client(server), server
 
     def resume(self, name: str, trials: int | None, retry_failed: bool, settings: Sequence[str]) -> None:
         """Has a sweep go on."""
@@ -116,11 +116,25 @@ class Remote:
         """Where the report is."""
         say(f"report: {self._client.report(name)}")
 
-    def export(self, name: str, trial: str | None, to: Path) -> None:
-        """Writes the adapter of a trial of the front into a folder, all of it or nothing."""
+    def compare(self, names: Sequence[str]) -> None:
+        """Where the page is that has the sweeps on one plot."""
+        say(f"report: {self._client.compared(list(dict.fromkeys(names)))}")
+
+    def enqueue(self, name: str, values: Sequence[str]) -> None:
+        """Has a trial with these values begin next."""
+        trial = self._client.enqueue(name, values)
+        resume = f"python -m sweeper resume {name} --server {self._server}"
+        say(f"{trial['key']} waits, and begins {'next' if trial['running'] else f'at: {resume}'}")
+
+    def export(self, name: str, trial: str | None, blocks: int | None, to: Path, form: str) -> None:
+        """Writes a trained model into a folder, all of it or nothing."""
         with fresh_folder(to) as folder:
-            self._client.adapter(name, trial or "recommended", folder)
-        say(f"exported {trial or 'the recommended trial'} as adapter: {to}")
+            key = self._client.export(name, form, trial, blocks, folder)
+        say(f"exported {key} as {form}: {to}")
+
+    def register(self, name: str, trial: str | None, blocks: int | None, model: str) -> None:
+        """Makes a trained model a version of a registered model of the service's MLflow."""
+        say(self._client.register(name, model, trial, blocks))
 
 
 def _status(sweep: dict[str, Any]) -> str:

@@ -1,17 +1,18 @@
-"""The routes that have something done: check, submit, resume, stop."""
+"""The routes that have something done: check, submit, resume, stop, enqueue, register."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Path as InPath
 from fastapi.concurrency import run_in_threadpool
 
 from search_spaces import Space
 from sweeper.service import spaces
-from sweeper.service.answers import UNKNOWN, SweepName, problems
+from sweeper.service.answers import UNKNOWN, Blocks, SweepName, Trial, problems
 from sweeper.service.checks import Checks
 from sweeper.service.desk import Desk
 from sweeper.service.errors import ServiceError
-from sweeper.service.models import Checked, More, Summary
+from sweeper.service.models import Checked, Enqueued, More, Registered, Summary, Values
 from sweeper.service.people import Person
 
 _YAML = ("application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml", "text/plain")
@@ -38,7 +39,7 @@ Who = Annotated[Person, Depends(_who)]
 
 
 def acting(desk: Desk, checks: Checks) -> APIRouter:
-    """Check, submit, resume, stop."""
+    """Check, submit, resume, stop, enqueue, register."""
     router = APIRouter(tags=["act"])
 
     @router.post("/check", openapi_extra=_SPACE, responses=problems({415: "neither YAML nor JSON"}))
@@ -79,6 +80,32 @@ def acting(desk: Desk, checks: Checks) -> APIRouter:
     def stop(name: SweepName, who: Who) -> Summary:
         """Have a sweep stop. What it has found stays, and it can be resumed."""
         return desk.stop(name, who)
+
+    @router.post(
+        "/sweeps/{name}/enqueue",
+        status_code=201,
+        responses=problems({404: "no such sweep, or it has not begun", 409: "it is finished"}),
+    )
+    def enqueue(name: SweepName, who: Who, trial: Values | None = None) -> Enqueued:
+        """Have a trial with these values begin next, also while it runs; the sampler chooses the rest."""
+        return desk.enqueue(name, (trial or Values()).values, who)
+
+    @router.post(
+        "/sweeps/{name}/registered/{model}",
+        status_code=201,
+        responses=problems(
+            {404: "no such sweep, or no such finished model", 409: "it cannot be had here, or MLflow refuses"}
+        ),
+    )
+    async def register(
+        name: SweepName,
+        model: Annotated[str, InPath(description="name of a registered model of MLflow, which may be new")],
+        who: Who,
+        trial: Trial = None,
+        blocks: Blocks = None,
+    ) -> Registered:
+        """Make a trained model the next version of a registered model of MLflow."""
+        return await desk.register(name, trial, blocks, model, who)
 
     return router
 

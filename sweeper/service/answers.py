@@ -3,7 +3,7 @@
 import hashlib
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -17,6 +17,14 @@ from sweeper.service.errors import Problem, ServiceError
 Responses = dict[int | str, dict[str, Any]]
 
 SweepName = Annotated[Name, InPath(description=f"name of a sweep: {NAME_RULE}")]
+
+Trial = Annotated[
+    str | None,
+    Query(description="a trial's number, a baseline's label or a model's key; else the recommended one"),
+]
+Blocks = Annotated[
+    int | None, Query(description="of a path, how many open blocks; else its best model inside the budget")
+]
 
 #: What the guard in front of every route may answer, and what any route may.
 _EVERYWHERE = {

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
+from sweeper.service import archive
 from sweeper.service.act import acting
 from sweeper.service.answers import handle_refusals
 from sweeper.service.checks import Checks
@@ -35,7 +36,9 @@ def create_app(settings: Settings) -> FastAPI:
     desk = Desk(settings, home)
     for router in (looking(desk), acting(desk, Checks(home)), pages(app, settings.people)):
         app.include_router(router)
-    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3)
+    # Weights do not become smaller.
+    as_they_are = (*DEFAULT_EXCLUDED_CONTENT_TYPES, archive.TYPE)
+    app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=3, exclude_content_types=as_they_are)
     app.add_middleware(Guard, settings=settings)
     handle_refusals(app)
     return app

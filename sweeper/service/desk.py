@@ -3,8 +3,9 @@
 import difflib
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -12,19 +13,24 @@ from search_spaces import Space, SpaceError
 from sweeper.errors import UserError
 from sweeper.service import audit, spaces, views
 from sweeper.service.errors import ServiceError
+from sweeper.service.exports import Exports
 from sweeper.service.jobs import Job, Jobs
 from sweeper.service.links import MlflowLinks
-from sweeper.service.models import More, Summary, Sweep, Sweeps
+from sweeper.service.models import Enqueued, More, Registered, Summary, Sweep, Sweeps
 from sweeper.service.owners import Owners
 from sweeper.service.people import Person, Role
 from sweeper.service.reports import Reports
 from sweeper.service.settings import Settings
 from sweeper.service.store import Snapshot, Store
 from sweeper.storage.folders import SweepFolder
-from sweeper.study.changes import changed
-from sweeper.study.front import on_front, recommended
+from sweeper.storage.lock import is_driven, mended
+from sweeper.study.changes import changed, enqueued
+from sweeper.study.chosen import choose
+from sweeper.study.records import TrialRecord
+from sweeper.study.sweep_study import SweepStudy
 
-#: What the service itself keeps, in its working directory: spaces handed in, whose they are, and reports.
+#: What the service itself keeps, in its working directory: spaces handed in, whose they are, reports, and
+#: models for as long as they are fetched.
 FOLDER = "service"
 _Jobs = Mapping[str, list[Job]]
 
@@ -34,13 +40,14 @@ class Desk:
 
     def __init__(self, settings: Settings, home: Path) -> None:
         self._store, self._jobs = Store(settings.storage), Jobs(home)
-        self._home = home
+        self._home, self._storage = home, settings.storage
         self._spaces = home / FOLDER / "spaces"
         self._owners = Owners(home / FOLDER / "owners")
         self._reports = Reports(home / FOLDER / "reports")
         self._links = MlflowLinks(settings.mlflow, settings.mlflow_page)
         self._most = settings.most_sweeps
-        self._submitting = threading.Lock()
+        self.exports = Exports(home, home / FOLDER / "exports")
+        self._submitting, self._enqueuing = threading.Lock(), threading.Lock()
 
     def sweeps(self) -> Sweeps:
         """All sweeps, by name: begun, waiting for their driver, or without one."""
@@ -94,29 +101,42 @@ class Desk:
         """A file of a sweep's report, as the sweep stands now."""
         return await self._reports.file(await run_in_threadpool(self.begun, name), file)
 
-    def adapter(self, name: str, model: str, file: str) -> Path:
-        """A file of what a model of the front has learned, as drivers write it at a sweep's end.
+    async def compared(self, names: Sequence[str]) -> bytes:
+        """The page of several sweeps on one plot, as they stand now."""
+        snapshots = [await run_in_threadpool(self.begun, name) for name in dict.fromkeys(names)]
+        return await self._reports.compared([snapshot.record for snapshot in snapshots])
 
-        Args:
-            model: a label or key of the front, or ``recommended``.
+    def model(self, name: str, trial: str | None, blocks: int | None) -> TrialRecord:
+        """A finished model of a sweep, chosen as ``python -m sweeper export`` does.
 
         Raises:
-            ServiceError: 404, there is no such sweep or model, or its adapter is not here.
+            ServiceError: 404, there is no such sweep or model; 409, the sweep is not that of the folder here.
         """
-        record = self.begun(name).record
-        named = {model.label: model for model in on_front(record)}
-        if knee := recommended(record):
-            named["recommended"] = knee
-        chosen = named.get(model) or next((one for one in named.values() if one.key == model), None)
-        if chosen is None:
-            there = ", ".join(named) or "nothing yet"
-            raise ServiceError(404, f"the front of sweep '{name}' has no model '{model}'; it has {there}")
-        path = SweepFolder(name, self._home).path / "adapters" / chosen.key / file
-        if not path.is_file():
-            raise ServiceError(
-                404, f"the adapter of trial {chosen.label} is not here; a sweep's are written at its end"
-            )
-        return path
+        snapshot = self.begun(name)
+        ours = SweepFolder(name, self._home).study
+        if ours != snapshot.study.name:
+            raise ServiceError(409, f"the folder sweeps/{name} here is sweep '{ours}': export that one")
+        try:
+            return choose(snapshot.record, trial, blocks)
+        except UserError as error:
+            raise ServiceError(404, str(error)) from None
+
+    async def register(
+        self, name: str, trial: str | None, blocks: int | None, model: str, who: Person
+    ) -> Registered:
+        """Makes a model of a sweep a version of a registered model of MLflow.
+
+        Raises:
+            ServiceError: 403, it is another person's; 404 and 409, as `model` and `Exports.folder`; 422, the
+                registered model's name is none.
+        """
+        await run_in_threadpool(self._check_may_change, name, who)
+        if not model.isprintable():
+            raise ServiceError(422, "model: expects a name in printable characters")
+        chosen = await run_in_threadpool(self.model, name, trial, blocks)
+        text = await self.exports.register(name, chosen.key, model)
+        audit.note(who, "register", name, None)
+        return Registered(text=text)
 
     def log(self, name: str, job_id: str | None) -> str:
         """What a job of the sweep has written; its latest job's, unless another one is named."""
@@ -201,6 +221,33 @@ class Desk:
             raise ServiceError(409, f"nothing of sweep '{name}' runs on this cluster")
         self._jobs.stop(of_sweep[-1])
         return self._changed(who, "stop", name)
+
+    def enqueue(self, name: str, values: Sequence[str], who: Person) -> Enqueued:
+        """Has a trial with these values begin next.
+
+        Raises:
+            ServiceError: 403, it is another person's; 404, no such sweep, or it has not begun; 409, it is
+                finished; 422, a value is not among what is searched.
+        """
+        self._check_may_change(name, who)
+        study, folder = self.begun(name).study, SweepFolder(name, self._home)
+        try:
+            found = enqueued(study.space, values)
+        except UserError as error:
+            raise ServiceError(422, str(error)) from None
+        key = self._store.safely(lambda: self._enqueue(study, folder, found))
+        jobs = self._looked_up()[0].get(name, [])
+        job = jobs[-1] if jobs and jobs[-1].under_way else None
+        audit.note(who, "enqueue", name, job.id if job else None)
+        running = job is not None or is_driven(study.name, folder.path, self._storage)
+        return Enqueued(key=key, running=running)
+
+    def _enqueue(self, study: SweepStudy, folder: SweepFolder, values: Mapping[str, Any]) -> str:
+        with self._enqueuing, mended(study.name, folder.path, folder.journal, self._storage):
+            try:
+                return study.reopened().enqueue(values)
+            except UserError as error:
+                raise ServiceError(409, str(error)) from None
 
     def _changed(self, who: Person, what: str, name: str) -> Summary:
         jobs = self._jobs.all()

@@ -5,18 +5,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 
 from search_spaces.messages import NAME_RULE
 from search_spaces.part import Name
+from sweeper.formats import Format
 from sweeper.report import trials_frame
-from sweeper.service import views
-from sweeper.service.answers import UNCHANGED, UNKNOWN, answer, content, problems, tagged
+from sweeper.service import archive, views
+from sweeper.service.answers import UNCHANGED, UNKNOWN, Blocks, Trial, answer, content, problems, tagged
 from sweeper.service.desk import Desk
 from sweeper.service.errors import Problem, ServiceError
+from sweeper.service.exports import Delivery
 from sweeper.service.models import Front, Health, Me, Sweep, Sweeps
 from sweeper.service.reports import FILES
-from sweeper.storage.folders import ADAPTER_FILES
 from sweeper.study.records import SweepRecord
 
 Known = Annotated[Name, InPath(description=f"name of a sweep: {NAME_RULE}", examples=["clip_lambda"])]
@@ -26,7 +28,7 @@ _REPORT = {"Content-Security-Policy": "sandbox allow-scripts allow-downloads; fr
 
 
 def looking(desk: Desk) -> APIRouter:
-    """Lists, sweeps, fronts, reports and logs."""
+    """Lists, sweeps, fronts, reports, logs and models."""
     router = APIRouter(tags=["look"])
 
     @router.get("/health", responses={429: {"model": Problem}})
@@ -100,20 +102,37 @@ def _add_files(router: APIRouter, desk: Desk) -> None:
             raise ServiceError(404, f"a report has no such file; it may have {', '.join(FILES)}")
         return _file(await desk.report(name, file))
 
-    @router.get(
-        "/sweeps/{name}/adapters/{model}/{file}",
-        response_class=Response,
-        responses=problems({404: "no such sweep, or its front has no such model"}) | content("*/*"),
-    )
-    def adapter_file(
-        name: Known,
-        model: Annotated[str, InPath(description="a trial of the front, or recommended")],
-        file: Annotated[str, InPath(description=" or ".join(ADAPTER_FILES))],
+    @router.get("/compared", response_class=Response, responses=problems(UNKNOWN) | content("text/html"))
+    async def compared(
+        sweep: Annotated[list[Name], Query(min_length=2, max_length=20, description="names, one by one")],
     ) -> Response:
-        """A file of what a model of the front has learned, for `python -m sweeper predict`."""
-        if file not in ADAPTER_FILES:
-            raise ServiceError(404, f"an adapter has no such file; it has {', '.join(ADAPTER_FILES)}")
-        return _file(desk.adapter(name, model, file))
+        """The fronts of several sweeps on one plot, as they stand now; one page that needs nothing else."""
+        return HTMLResponse(await desk.compared(sweep), headers=_REPORT)
+
+    @router.get(
+        "/sweeps/{name}/export",
+        response_class=Response,
+        responses=problems(
+            {404: "no such sweep, or no such finished model", 409: "it cannot be had in this format, or here"}
+        )
+        | content(archive.TYPE),
+    )
+    async def export(
+        name: Known,
+        format: Annotated[Format, Query(description="as of `python -m sweeper export`")],
+        trial: Trial = None,
+        blocks: Blocks = None,
+    ) -> Response:
+        """The folder that `python -m sweeper export` writes, as a tar archive; its model in Sweeper-Model.
+
+        It is written first, which takes a while, and then sent; another request has it written again.
+        """
+        model = await run_in_threadpool(desk.model, name, trial, blocks)
+        file = f"{name}-{model.key}-{format}.tar"
+        return Delivery(
+            desk.exports.folder(name, model.key, format),
+            {"Sweeper-Model": model.key, "Content-Disposition": f'attachment; filename="{file}"'},
+        )
 
 
 def _file(path: Path) -> FileResponse:

@@ -97,6 +97,29 @@ class More(BaseModel):
     )
 
 
+class Values(BaseModel):
+    """What a trial is to begin with."""
+
+    model_config = {"extra": "forbid"}
+
+    values: tuple[str, ...] = Field(
+        default=(), max_length=100, description="of what is searched: method.rank=4; the sampler has the rest"
+    )
+
+
+class Enqueued(BaseModel):
+    """A trial that waits."""
+
+    key: str
+    running: bool = Field(description="whether it begins next; else once the sweep is resumed")
+
+
+class Registered(BaseModel):
+    """A version of a registered model of MLflow."""
+
+    text: str = Field(description="what `python -m sweeper export --register` says of it")
+
+
 class Checked(BaseModel):
     """What there is to say of a space before it is run."""
 

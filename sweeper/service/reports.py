@@ -1,15 +1,20 @@
 """Reports that the service writes, in a folder of its own: not in the way of a driver that writes one too."""
 
 import asyncio
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi.concurrency import run_in_threadpool
 
+from sweeper.report.compared import write_compared
 from sweeper.report.outcome import write_outcome
 from sweeper.service.errors import ServiceError
 from sweeper.service.store import Snapshot
+from sweeper.service.turns import turn
 from sweeper.storage.folders import SweepFolder
+from sweeper.study.records import SweepRecord
 
 #: What a report may consist of.
 FILES = (
@@ -24,7 +29,7 @@ FILES = (
     "curves.csv",
     "recommended.yaml",
 )
-_PATIENCE = 120.0  # seconds to wait for another writer
+_OTHERS = "other reports are being written"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +45,7 @@ class _Folder(SweepFolder):
 
 
 class Reports:
-    """Writes one report at a time, and only where something has changed.
-
-    Who waits for another writer takes no thread: the threads are for those who only look.
-    """
+    """Writes one report at a time, and only where something has changed."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -57,18 +59,25 @@ class Reports:
             ServiceError: 404, this report has no such file; 503, others are being written.
         """
         name = snapshot.record.name
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await self._writing.acquire()
-        except TimeoutError:
-            raise ServiceError(503, "other reports are being written; try again in a minute") from None
-        try:
+        async with turn(self._writing, _OTHERS):
             if self._written.get(name) is not snapshot:
                 await run_in_threadpool(write_outcome, snapshot.study, _Folder(name, root=self._root))
                 self._written[name] = snapshot
-        finally:
-            self._writing.release()
         path = self._root / name / file
         if not path.exists():
             raise ServiceError(404, f"the report of sweep '{name}' has no {file}")
         return path
+
+    async def compared(self, records: Sequence[SweepRecord]) -> bytes:
+        """The page of several sweeps on one plot.
+
+        Raises:
+            ServiceError: 503, others are being written.
+        """
+        async with turn(self._writing, _OTHERS):
+            return await run_in_threadpool(_compared, records)
+
+
+def _compared(records: Sequence[SweepRecord]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return write_compared(records, Path(folder)).read_bytes()

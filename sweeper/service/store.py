@@ -98,7 +98,7 @@ class Store:
         """
         if self._url is None:
             return folders.names()
-        return self._safely(lambda: SweepStudy.names(self._open(self._url, "")))
+        return self.safely(lambda: SweepStudy.names(self._open(self._url, "")))
 
     def read(self, name: str) -> Snapshot | None:
         """A sweep as it stands, not older than a second or than five times as long as reading it takes.
@@ -108,7 +108,7 @@ class Store:
         Raises:
             ServiceError: 503, the storage does not answer.
         """
-        return self._safely(lambda: self._reader(name).read() if self._may_have(name) else None)
+        return self.safely(lambda: self._reader(name).read() if self._may_have(name) else None)
 
     def elsewhere(self, name: str) -> str | None:
         """Where its driver keeps a study that is not found here; None where nothing else is noted."""
@@ -142,7 +142,12 @@ class Store:
                 self._storages[place] = open_storage(url, SweepFolder(name).journal)
             return self._storages[place]
 
-    def _safely(self, ask: Callable[[], T]) -> T:
+    def safely(self, ask: Callable[[], T]) -> T:
+        """What is asked of the storage.
+
+        Raises:
+            ServiceError: 503, the storage does not answer.
+        """
         try:
             return ask()
         except UserError as error:

@@ -15,8 +15,6 @@ from sweeper.errors import UserError
 from sweeper.storage.optuna_storage import located, shown
 
 _SWEEPS = "sweeps"
-#: As `trainables.export.write_adapter` names them; it would bring torch along.
-ADAPTER_FILES = ("adapter.json", "adapter.safetensors")
 
 
 @dataclass(frozen=True)

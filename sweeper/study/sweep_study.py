@@ -193,6 +193,10 @@ class SweepStudy:
         """Whether the storage still has the sweep, and no other process has changed what is asked of it."""
         return SweepStudy.edition_of(self.name, self._storage) == self.edition
 
+    def reopened(self) -> "SweepStudy":
+        """The study as the storage has it now."""
+        return self if self.current else SweepStudy(self.name, self._storage)
+
     def identify(self) -> str:
         """The sweep's id; one from before there were ids is given one."""
         if self.id is None:

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from prepared import free_port, study
+from prepared import free_port, served, study
 
+from sweeper import cli
 from sweeper.service.app import create_app
 from sweeper.service.settings import Settings
 from sweeper.study.sweep_study import SweepStudy
 
+TOKEN = "a-long-random-word"
 Make = Callable[..., TestClient]
+Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,29 @@ def service(place: Path) -> Make:
         return TestClient(create_app(Settings(**settings)), base_url="http://127.0.0.1")  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def server(sweep: SweepStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A service with a token, which this process knows."""
+    with served(create_app(Settings(token=TOKEN))) as address:
+        monkeypatch.setenv("SWEEPER_TOKEN", TOKEN)
+        monkeypatch.setenv("COLUMNS", "200")
+        yield address
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command; its exit status and all that it has said."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["sweeper", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out + said.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from search_spaces import load_space
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.claim import claim
+from sweeper.study.reading import space_of
 from sweeper.study.sweep_study import SweepStudy
+from trainables import open_problem
+from trainables.engine import checkpoint
+from trainables.engine.training import Training
 
 REPOSITORY = Path(__file__).parents[3]
 SPACE = REPOSITORY / "spaces" / "clip_lambda.yaml"
@@ -62,6 +67,21 @@ def report(key: str, accuracy: float, forgetting: float, active: int) -> dict[st
     return {"key": key, "state": "complete", "metrics": metrics, "active": BLOCKS[:active], "reason": None}
 
 
+def keep_weights(made: SweepStudy, seed: int = 0) -> None:
+    """Gives each finished run of a sweep in the working directory a checkpoint, of weights that are drawn."""
+    record, folder = made.record(), SweepFolder(made.space.sweep)
+    problem = open_problem(made.space)
+    generator = torch.Generator().manual_seed(seed)
+    for run in record.runs:
+        if run.state == "complete":
+            training = Training(problem, [space_of(made.space, record, run)])
+            kept = checkpoint.capture(training, 0, [])
+            for name, tensor in kept.tensors.items():
+                if tensor.is_floating_point():
+                    kept.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
+            checkpoint.write(kept, folder.trial(run.key, made.results))
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -70,7 +90,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: ASGIApp) -> Iterator[str]:
     """The application behind a real server; its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=free_port(), log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -1,48 +1,10 @@
 """The command line, asking a real service."""
 
 import socket
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from prepared import SPACE, free_port, served
-
-from sweeper import cli
-from sweeper.service.app import create_app
-from sweeper.service.settings import Settings
-from sweeper.storage.folders import ADAPTER_FILES, SweepFolder
-from sweeper.study.front import recommended
-from sweeper.study.sweep_study import SweepStudy
-from trainables import open_problem
-from trainables.engine.training import Training
-from trainables.export import Classifier, Trained, write_adapter
-from trainables.export.adapter import CARD_FILE, TENSORS_FILE
-
-TOKEN = "a-long-random-word"
-Command = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def server(sweep: SweepStudy, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A service with a token, which this process knows."""
-    with served(create_app(Settings(token=TOKEN))) as address:
-        monkeypatch.setenv("SWEEPER_TOKEN", TOKEN)
-        monkeypatch.setenv("COLUMNS", "200")
-        yield address
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command; its exit status and all that it has said."""
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["sweeper", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out + said.err
-
-    return run
+from conftest import Command
+from prepared import SPACE, free_port
 
 
 def test_a_service_tells_what_the_folder_tells(server: str, command: Command) -> None:
@@ -146,33 +108,3 @@ def test_serve_says_that_its_port_is_taken_before_it_starts_anything(command: Co
         2,
         f"--host 127.0.0.1 --port {port}: cannot be listened on: Address already in use\n",
     )
-
-
-def test_the_adapter_of_the_winner_comes_from_the_service(
-    sweep: SweepStudy, server: str, command: Command, tmp_path: Path
-) -> None:
-    assert (CARD_FILE, TENSORS_FILE) == ADAPTER_FILES
-    to = tmp_path / "winner"
-    ask = ("export", "clip_lambda", "--to", str(to), "--server", server, "--format")
-    status, told = command(*ask, "adapter")
-    assert status == 2 and "is not here; a sweep's are written at its end" in told and not to.exists()
-    problem = open_problem(sweep.space)
-    for key in sweep.record().front:
-        folder = SweepFolder("clip_lambda").path / "adapters" / key
-        folder.mkdir(parents=True)
-        write_adapter(Trained(Training(problem, [sweep.space]), sweep.space.model, {}), folder)
-    assert command(*ask, "adapter")[0] == 0
-    chosen = recommended(sweep.record())
-    assert chosen is not None
-    written = SweepFolder("clip_lambda").path / "adapters" / chosen.key
-    assert sorted(path.name for path in to.iterdir()) == sorted(ADAPTER_FILES)
-    assert all((to / name).read_bytes() == (written / name).read_bytes() for name in ADAPTER_FILES)
-    assert Classifier(to).classes == problem.task.classes
-    assert "it is in use" in command(*ask, "adapter")[1]
-    refused = command("export", "clip_lambda", "--to", "x", "--server", server, "--format", "merged")
-    assert refused == (2, "--server: a service gives adapters of its front; use --to with --format adapter\n")
-    status, told = command(*ask[:2], "--to", "x", *ask[4:], "adapter", "--trial", "3")
-    assert (status, told) == (
-        2, "the front of sweep 'clip_lambda' has no model '3'; it has 0, 1, recommended\n"
-    )  # fmt: skip
-    assert not Path("x").exists()

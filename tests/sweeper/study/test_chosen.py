@@ -3,7 +3,7 @@
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.export import choose
+from sweeper.study.chosen import choose
 from sweeper.study.records import SweepRecord, TrialRecord
 
 
