@@ -13,7 +13,17 @@ from search_spaces.part import Name
 from sweeper.formats import Format
 from sweeper.report import trials_frame
 from sweeper.service import archive, views
-from sweeper.service.answers import UNCHANGED, UNKNOWN, Blocks, Trial, answer, content, problems, tagged
+from sweeper.service.answers import (
+    UNCHANGED,
+    UNKNOWN,
+    Blocks,
+    SweepName,
+    Trial,
+    answer,
+    content,
+    problems,
+    tagged,
+)
 from sweeper.service.desk import Desk
 from sweeper.service.errors import Problem, ServiceError
 from sweeper.service.exports import Delivery
@@ -118,7 +128,7 @@ def _add_files(router: APIRouter, desk: Desk) -> None:
         | content(archive.TYPE),
     )
     async def export(
-        name: Known,
+        name: SweepName,
         format: Annotated[Format, Query(description="as of `python -m sweeper export`")],
         trial: Trial = None,
         blocks: Blocks = None,

@@ -12,6 +12,7 @@ from sweeper.errors import UserError
 from sweeper.service.head import own_head
 from sweeper.service.settings import Settings
 
+_STOPPING = 30  # seconds in which what is being answered may end: a model may be fetched for an hour
 _LOCAL = "local"  # Ray's word for a cluster that is started, not joined
 
 
@@ -49,6 +50,7 @@ def _serve(settings: Settings, taken: socket.socket, url: str, say: Callable[[st
         # Believed of proxies that are named alone: else a client could say that it is another one.
         proxy_headers=settings.proxies is not None,
         forwarded_allow_ips=settings.proxies or "",
+        timeout_graceful_shutdown=_STOPPING,
     )
     if trouble := Jobs(Path.cwd()).trouble():
         say(f"{trouble}; until then sweeps are shown, but none can be started")

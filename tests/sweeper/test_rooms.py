@@ -7,7 +7,7 @@ import sweeper
 
 # From the ground up: a room imports itself and those before it.
 ROOMS = (
-    ("errors", "screen", "startup"),
+    ("errors", "formats", "screen", "startup"),
     ("storage",),
     ("search",),
     ("study",),

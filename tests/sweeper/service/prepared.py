@@ -67,19 +67,15 @@ def report(key: str, accuracy: float, forgetting: float, active: int) -> dict[st
     return {"key": key, "state": "complete", "metrics": metrics, "active": BLOCKS[:active], "reason": None}
 
 
-def keep_weights(made: SweepStudy, seed: int = 0) -> None:
-    """Gives each finished run of a sweep in the working directory a checkpoint, of weights that are drawn."""
+def keep_weights(made: SweepStudy, key: str) -> None:
+    """Gives a finished run of a sweep in the working directory a checkpoint, of weights that are drawn."""
     record, folder = made.record(), SweepFolder(made.space.sweep)
-    problem = open_problem(made.space)
-    generator = torch.Generator().manual_seed(seed)
-    for run in record.runs:
-        if run.state == "complete":
-            training = Training(problem, [space_of(made.space, record, run)])
-            kept = checkpoint.capture(training, 0, [])
-            for name, tensor in kept.tensors.items():
-                if tensor.is_floating_point():
-                    kept.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
-            checkpoint.write(kept, folder.trial(run.key, made.results))
+    training = Training(open_problem(made.space), [space_of(made.space, record, record.run(key))])
+    kept, generator = checkpoint.capture(training, 0, []), torch.Generator().manual_seed(0)
+    for name, tensor in kept.tensors.items():
+        if tensor.is_floating_point():
+            kept.tensors[name] = tensor + 0.1 * torch.randn(tensor.shape, generator=generator)
+    checkpoint.write(kept, folder.trial(key, made.results))
 
 
 def free_port() -> int:

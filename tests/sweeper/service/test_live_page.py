@@ -123,3 +123,22 @@ def test_who_may_only_read_is_offered_nothing_else(sweep: SweepStudy, page: Any)
             page.locator("#front tbody tr").first.wait_for()
             assert page.locator("#new").is_visible() is offered
             assert page.locator("#go-on button").is_visible() is offered
+            assert page.locator("#next button").is_visible() is offered
+            assert page.locator("#links a", has_text="Recommended model").is_visible()
+
+
+def test_a_trial_is_enqueued_and_a_value_that_is_none_is_told(sweep: SweepStudy, page: Any) -> None:
+    with served(create_app(Settings())) as address:
+        page.goto(f"{address}/#clip_lambda")
+        page.locator("#values").fill("method.rank=3")
+        page.locator("#next button").click()
+        page.locator("#refused", has_text="is not among what is searched").wait_for()
+        page.locator("#values").fill("method.rank=16  method.lambda=0.7")
+        page.keyboard.press("Enter")
+        page.locator(
+            "#enqueued", has_text="trial-0006 waits, and begins when the sweep is resumed"
+        ).wait_for()
+        assert page.locator("#refused").inner_text() == "" and page.locator("#values").input_value() == ""
+    job = sweep.next_trial()
+    values = job.space.method.dump() if job else {}
+    assert (values["rank"], values["lambda"]) == (16, 0.7)

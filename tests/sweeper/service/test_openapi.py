@@ -61,3 +61,18 @@ def test_known_sweeps_are_as_documented() -> None:
         answer = case.call(headers=HEADERS)
         assert answer.status_code == 200
         case.validate_response(answer, checks=CONFORMANCE, headers=HEADERS)
+
+
+def test_several_sweeps_and_models_that_are_not_there_are_as_documented() -> None:
+    for name in ("one", "two"):
+        study(name)
+    schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(Settings(token="a-long-random-word")))
+    for path, query, status in (
+        ("/compared", {"sweep": ["one", "two"]}, 200),
+        ("/sweeps/{name}/export", {"format": "merged", "trial": "17"}, 404),
+        ("/sweeps/{name}/export", {"format": "merged", "trial": "0", "blocks": "x"}, 422),
+    ):
+        case = schema[path]["GET"].Case(path_parameters={"name": "one"}, query=query)
+        answer = case.call(headers=HEADERS)
+        assert answer.status_code == status
+        case.validate_response(answer, checks=CONFORMANCE, headers=HEADERS)

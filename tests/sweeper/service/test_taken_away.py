@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import TOKEN, Command, Make
 from fastapi import FastAPI, Response
+from mlflow import MlflowClient
 from prepared import BLOCKS, SPACE, free_port, keep_weights, served, study
 from workplace import Workplace
 
@@ -34,7 +35,6 @@ from sweeper.service.settings import Settings
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.claim import claim
-from sweeper.study.front import recommended
 from sweeper.study.sweep_study import SweepStudy
 from trainables.export import FORMATS
 
@@ -61,37 +61,47 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def writers() -> list[psutil.Process]:
+def writers() -> list[int]:
     """The processes in which this one has models written."""
-    return [process for process in psutil.Process().children(recursive=True) if "export" in process.cmdline()]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [process.pid] if "export" in process.cmdline() else []
+    return found
 
 
 def test_the_formats_are_those_that_there_are() -> None:
     assert set(Format) == FORMATS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("form", "trial"), [("merged", None), ("peft", "1"), ("adapter", "3"), ("adapter", "full")]
+    ("form", "trial", "key"),
+    [
+        ("merged", None, "trial-0000"),
+        ("peft", "1", "trial-0001"),
+        ("adapter", "3", "trial-0003"),
+        ("adapter", "full", "baseline-full"),
+    ],
 )
 def test_the_folder_is_the_one_that_a_local_export_writes(
-    form: str, trial: str | None, server: str, sweep: SweepStudy, command: Command, tmp_path: Path
+    form: str, trial: str | None, key: str, server: str, sweep: SweepStudy, command: Command, tmp_path: Path
 ) -> None:
-    keep_weights(sweep, {"merged": "trial-0000", "peft": "trial-0001"}.get(form, f"trial-000{trial}"))
+    keep_weights(sweep, key)
     named = ("--trial", trial) if trial else ()
     ask = ("export", "clip_lambda", "--format", form, *named)
     status, here = command(*ask, "--to", str(tmp_path / "here"))
     assert status == 0, here
     status, there = command(*ask, "--to", str(tmp_path / "new" / "there"), "--server", server)
     assert (status, there) == (0, here.replace(f"{tmp_path}/here", f"{tmp_path}/new/there"))
+    assert there.startswith(f"exported {key} as {form}")
     assert settled(files(tmp_path / "new" / "there")) == settled(files(tmp_path / "here"))
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["there"]
     card = json.loads(
         (tmp_path / "here" / ("adapter.json" if form == "adapter" else "export.json")).read_text()
     )
     assert card["classes"] == [str(digit) for digit in range(10)] or len(card["classes"]) == 10
-    if trial is None:
-        knee = recommended(sweep.record())
-        assert knee and there.startswith(f"exported {knee.key} as merged")
+    if form == "merged":
         assert {"example.py", "head.safetensors", "model.safetensors"} <= files(tmp_path / "here").keys()
     wait_until(lambda: not list(EXPORTS.iterdir()))
 
@@ -117,7 +127,7 @@ def test_what_cannot_be_had_is_told_as_a_local_export_tells_it(
 
 
 def test_what_a_format_cannot_hold_is_said(server: str, sweep: SweepStudy, command: Command) -> None:
-    keep_weights(sweep)
+    keep_weights(sweep, "baseline-full")
     ask = ("export", "clip_lambda", "--to", "mine", "--format", "peft", "--trial", "full", "--server", server)
     status, told = command(*ask)
     assert status == 2 and "full has no low-rank updates, which peft needs" in told
@@ -205,7 +215,7 @@ def test_a_service_that_stops_in_the_middle_leaves_nothing(
 def test_a_client_that_hangs_up_while_the_model_is_written_ends_that(
     server: str, sweep: SweepStudy, command: Command, tmp_path: Path
 ) -> None:
-    keep_weights(sweep)
+    keep_weights(sweep, "trial-0000")
     address = f"{server}/sweeps/clip_lambda/export?format=merged"
     asking = socket.create_connection(("127.0.0.1", int(server.rpartition(":")[2])))
     asking.sendall(
@@ -243,13 +253,14 @@ def test_a_client_that_hangs_up_while_it_fetches_ends_that(tmp_path: Path) -> No
 
     with served(app) as address:
         with httpx.stream("GET", f"{address}/model") as answer:
-            next(answer.iter_raw())
+            pieces = answer.iter_raw()  # which hangs up once it is no longer held
+            next(pieces)
             assert kept.is_set() and not left.is_set()
         assert left.wait(60)
 
 
 def test_it_is_sent_as_it_is_with_its_size(server: str, sweep: SweepStudy) -> None:
-    keep_weights(sweep)
+    keep_weights(sweep, "trial-0000")
     address = f"{server}/sweeps/clip_lambda/export"
     given = {"format": "adapter", "trial": "0"}
     answer = httpx.get(address, params=given, headers={**BEARER, "Accept-Encoding": "gzip"}, timeout=120)
@@ -277,7 +288,7 @@ def test_only_so_many_are_written_and_kept_at_once(
         async with made._writing:
             with pytest.raises(ServiceError, match="other models are being written; try again in a minute"):
                 await made.register("clip_lambda", "trial-0000", "name")
-        assert not made._kept.locked() and not list((tmp_path / "exports").iterdir())
+        assert not made._kept.locked() and not (tmp_path / "exports").exists()
 
     asyncio.run(ask())
 
@@ -344,6 +355,24 @@ def test_nothing_but_plain_files_of_the_folder_is_unpacked(sent: bytes, tmp_path
         unpack(iter([sent]), tmp_path / "to")
     assert {path.name for path in tmp_path.rglob("*")} <= {"to", "good"}
     assert (tmp_path / "to").is_dir()
+
+
+@pytest.mark.slow
+def test_a_model_is_registered_by_its_owner_where_the_service_has_mlflow(
+    finished: Workplace, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    monkeypatch.chdir(finished.folder)
+    uri = finished.environment["MLFLOW_TRACKING_URI"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with served(create_app(Settings())) as address:
+        ask = ("export", "clip_lambda", "--server", address, "--trial", "0", "--register")
+        status, told = command(*ask, "by a service")
+        assert (status, told) == (0, "registered trial-0000 as version 1 of by a service\n")
+        assert "version 2 of by a service" in command(*ask, "by a service")[1]
+        status, told = command(*ask, "a:b")
+        assert status == 2 and told.startswith("--register a:b: ")
+    (version, _) = MlflowClient(uri).search_model_versions("name = 'by a service'")
+    assert version.status == "READY"
 
 
 @pytest.mark.slow
