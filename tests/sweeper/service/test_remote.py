@@ -1,10 +1,15 @@
 """The command line, asking a real service."""
 
+import io
 import socket
 
 import pytest
 from conftest import Command
 from prepared import SPACE, free_port
+from rich.console import Console
+
+from sweeper.commands import watch
+from sweeper.commands.remote import Remote
 
 
 def test_a_service_tells_what_the_folder_tells(server: str, command: Command) -> None:
@@ -17,6 +22,13 @@ def test_a_service_tells_what_the_folder_tells(server: str, command: Command) ->
     _, local = command("list")
     status, remote = command("list", "--server", server)
     assert status == 0 and f"{local.strip()} · interrupted" in remote
+
+
+def test_a_status_is_watched_until_nothing_runs(
+    server: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watch.redraw(Remote(server).view("clip_lambda"), Console(file=io.StringIO(), force_terminal=True))
+    assert capsys.readouterr().out == command("status", "clip_lambda", "--server", server)[1]
 
 
 def test_the_server_may_be_named_by_the_environment(

@@ -23,6 +23,7 @@ from prepared import BLOCKS, SPACE, free_port, keep_weights, served, study
 from workplace import Workplace
 
 from search_spaces import load_space
+from sweeper.api import load
 from sweeper.commands.unpack import unpack
 from sweeper.errors import UserError
 from sweeper.formats import Format
@@ -355,6 +356,41 @@ def test_nothing_but_plain_files_of_the_folder_is_unpacked(sent: bytes, tmp_path
         unpack(iter([sent]), tmp_path / "to")
     assert {path.name for path in tmp_path.rglob("*")} <= {"to", "good"}
     assert (tmp_path / "to").is_dir()
+
+
+PATH = (
+    "training.epochs=2",
+    "data.id.limit=300",
+    "training.batch_size=64",
+    "data.ood=[]",
+    "baselines=[]",
+    "budget={active_blocks: 4, mode: path}",
+    "method.path={counts: [32, 4]}",
+    "points={scale: [0.5]}",
+    "search={trials: 1, parameters: {training.lr: {choices: [4e-3]}}}",
+)
+
+
+@pytest.mark.slow
+def test_each_point_of_a_path_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Command
+) -> None:
+    place = Workplace(tmp_path)
+    place.sweeper("run", str(SPACE), *(part for override in PATH for part in ("--set", override)))
+    points = [model.key for model in load("clip_lambda").record.models]
+    assert len(points) == 3 and any("scale" in key for key in points)
+    with served(create_app(Settings())) as address:
+        asked = [("--trial", key) for key in points] + [("--blocks", "32"), ("--trial", "0", "--blocks", "4")]
+        for number, which in enumerate(asked):
+            here, there = tmp_path / f"here{number}", tmp_path / f"there{number}"
+            ask = ("export", "clip_lambda", "--format", "adapter", *which, "--to")
+            status, told = command(*ask, str(here))
+            assert status == 0, told
+            assert command(*ask, str(there), "--server", address) == (0, told.replace("here", "there"))
+            assert files(here) == files(there)
+        ask = ("export", "clip_lambda", "--format", "adapter", "--blocks", "3", "--to", str(tmp_path / "x"))
+        here_told, there_told = command(*ask), command(*ask, "--server", address)
+        assert here_told == there_told and "it has points at 32, 4" in here_told[1]
 
 
 @pytest.mark.slow
