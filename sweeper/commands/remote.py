@@ -128,13 +128,15 @@ class Remote:
 
     def export(self, name: str, trial: str | None, blocks: int | None, to: Path, form: str) -> None:
         """Writes a trained model into a folder, all of it or nothing."""
-        with fresh_folder(to) as folder:
+        with fresh_folder(to) as folder, console.status("the service writes the model and sends it ..."):
             key = self._client.export(name, form, trial, blocks, folder)
         say(f"exported {key} as {form}: {to}")
 
     def register(self, name: str, trial: str | None, blocks: int | None, model: str) -> None:
         """Makes a trained model a version of a registered model of the service's MLflow."""
-        say(self._client.register(name, model, trial, blocks))
+        with console.status("the service registers the model ..."):
+            registered = self._client.register(name, model, trial, blocks)
+        say(registered)
 
 
 def _status(sweep: dict[str, Any]) -> str:
