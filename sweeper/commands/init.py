@@ -21,6 +21,7 @@ from trainables.data.splits import SPLITS, parts, refuse_empty, rows_of
 from trainables.errors import at
 from trainables.methods import candidate_blocks
 
+_UNREAD = " pictures by their names, not read yet"
 _SHARE = 16  # of so many blocks one is in the budget
 _WEIGHTS = ("laion2b", "openai")  # the weights of a CLIP that are taken, where it has them
 
@@ -126,13 +127,13 @@ def _other_tags(model: Mapping[str, str]) -> str:
 
 
 def _sizes(found: FolderSet) -> str:
-    """How many pictures each split has: ``train 60, val 20, test 20 pictures``. None may be empty."""
+    """How many pictures each split has, without reading them, which takes long. None may be empty."""
     taken = parts(found.split_names, None, whole_test=False)
     listed = {part.split: found.listed(part.split).labels for part in taken.values()}
     counts = {split: len(rows_of(part, listed[part.split], seed=0)) for split, part in taken.items()}
     for split, count in counts.items():
         refuse_empty(split, count)
-    return ", ".join(f"{split} {counts[split]}" for split in SPLITS if split in counts) + " pictures"
+    return ", ".join(f"{split} {counts[split]}" for split in SPLITS if split in counts) + _UNREAD
 
 
 def _probe(name: str, score: str) -> str:

@@ -27,7 +27,7 @@ def test_what_is_written_is_valid(tmp_path: Path, model: str, probe: str) -> Non
     pictures(tmp_path / "my pets", "cat", "dog")
     place = Workplace(tmp_path)
     said = place.sweeper("init", "--model", model, "--data", "my pets")
-    assert "my-pets.yaml: 2 classes, train 12, val 4, test 4 pictures" in said
+    assert "my-pets.yaml: 2 classes, train 12, val 4, test 4 pictures by their names, not read yet" in said
     assert probe in (tmp_path / "my-pets.yaml").read_text()
     assert "cost: about" in place.sweeper("validate", "my-pets.yaml")
     refused = place.sweeper("init", "--model", model, "--data", "my pets", status=2)
