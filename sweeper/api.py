@@ -50,6 +50,11 @@ class Sweep:
         return sweep_line(self.record)
 
     @property
+    def space(self) -> Space:
+        """What the sweep is asked for."""
+        return self._study.space
+
+    @property
     def record(self) -> SweepRecord:
         """All that is known of the sweep."""
         return self._study.record()

@@ -25,6 +25,7 @@ from sweeper.commands.options import (
     begun,
     console,
     say,
+    searched,
     show,
 )
 from sweeper.commands.remote import Remote
@@ -105,7 +106,10 @@ def resume(
 @app.command()
 def enqueue(
     name: Name,
-    values: Annotated[list[str], typer.Argument(metavar="PATH=VALUE...", help="such as method.rank=4")],
+    values: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH=VALUE...", help="such as method.rank=4", autocompletion=searched),
+    ],
     storage: Storage = None,
     server: Server = None,
 ) -> None:

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, and the console that they write to."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote
@@ -8,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from search_spaces import Choices
 from sweeper import screen
 from sweeper.errors import UserError
 from sweeper.storage.folders import names
@@ -20,6 +22,23 @@ _WIDEST = 500  # characters of a table
 def begun(incomplete: str) -> list[str]:
     """The sweeps of this folder whose names begin so, for a shell that completes words."""
     return [name for name in names() if name.startswith(incomplete)]
+
+
+def searched(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a sweep searches, as its trials are named: ``method.rank=``, then each of its choices."""
+    from sweeper.api import load
+
+    try:
+        parameters = load(ctx.params["name"], storage=ctx.params.get("storage")).space.search.parameters
+    except UserError:
+        return []
+    path, equals, _ = incomplete.partition("=")
+    domain = parameters.get(path)
+    if equals and isinstance(domain, Choices):
+        found = [f"{path}={c if isinstance(c, str) else json.dumps(c)}" for c in domain.choices]
+    else:
+        found = [f"{name}=" for name in parameters]
+    return [word for word in found if word.startswith(incomplete)]
 
 
 SpaceFile = Annotated[Path, typer.Argument(help="a space file, such as spaces/clip_lambda.yaml")]

@@ -1,5 +1,7 @@
 """Trials that a person names while a sweep runs, or before it goes on."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +54,26 @@ def test_what_a_killed_driver_has_left_half_written_is_mended_first(folder: Swee
         "trial-0001",
     ]
     assert [trial.state for trial in load("mine", folder=folder.home).record.trials] == ["waiting"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("mine ", ["method.lambda=", "method.rank="]),
+        ("mine method.lambda=1 method.rank=1", ["method.rank=1", "method.rank=16"]),
+        ("mine method.rank=x", []),
+        ("other method", []),
+    ],
+)
+def test_a_shell_completes_what_is_searched(folder: SweepFolder, words: str, completed: list[str]) -> None:
+    line = f"sweeper enqueue {words}"
+    asked = {"_SWEEPER_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    answer = subprocess.run(
+        [Path(sys.executable).with_name("sweeper")],
+        cwd=folder.home,
+        env=Workplace(folder.home).environment | asked,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == completed
