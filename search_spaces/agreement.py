@@ -1,12 +1,12 @@
 """What a model, a method, an objective and a probe ask of each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from search_spaces.baseline import Baseline, BaselineRun
+from search_spaces.conditions import extremes
 from search_spaces.data import Probe
 from search_spaces.errors import Mistake, Path
 from search_spaces.method import METHODS, Method
@@ -97,9 +97,8 @@ def disagreements(trial: Trial) -> Iterator[Disagreement]:
 def searched_disagreements(trial: Trial, parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
     """The same for the values that are searched; what the space says without them is not said again."""
     said = {text for _, text in disagreements(trial)}
-    searched = [path for path in _AGREED_ON if path in parameters]
-    for ends in product(*(parameters[path].ends() for path in searched)):
-        chosen = {path.split(".")[1]: value for path, (_, value) in zip(searched, ends, strict=True)}
+    for ends in extremes(parameters, _AGREED_ON):
+        chosen = {path.split(".")[1]: end.value for path, end in ends.items()}
         try:
             changed = Training.model_validate({**trial.training.dump(), **chosen})
         except ValidationError:
@@ -107,8 +106,8 @@ def searched_disagreements(trial: Trial, parameters: Mapping[str, Domain]) -> It
         for path, text in disagreements(trial._replace(training=changed)):
             if text not in said:
                 said.add(text)
-                where = searched.index(path) if path in searched else 0
-                yield Mistake(("search", "parameters", searched[where], *ends[where][0]), text)
+                at = path if path in ends else next(iter(ends))
+                yield Mistake(("search", "parameters", at, *ends[at].where), text)
 
 
 def baseline_disagreements(trial: Trial, place: int, baseline: Baseline) -> Iterator[Mistake]:

@@ -12,6 +12,7 @@ from search_spaces.agreement import (
 )
 from search_spaces.baseline import Baseline, BaselineRun
 from search_spaces.budget import Budget
+from search_spaces.conditions import condition_mistakes, extremes, is_asked, written
 from search_spaces.errors import Mistake, Path, remedy, shown
 from search_spaces.gated import Gated, closed_start
 from search_spaces.limits import unknown_probes
@@ -19,6 +20,14 @@ from search_spaces.method import METHODS, Method
 from search_spaces.modes import mode_mistakes, sampler_mistakes
 from search_spaces.search import Domain, Range
 from search_spaces.settings import Settings
+from search_spaces.several_methods import (
+    NAME,
+    lacking,
+    lacking_mistakes,
+    methods_of,
+    name_mistakes,
+    with_method,
+)
 from search_spaces.training import Training
 
 LARGEST_GRID = 100_000
@@ -64,31 +73,61 @@ class Sections(NamedTuple):
     library: str | None
     probes: Sequence[Mapping[str, Any]]
     limits: Sequence[str]
-    enqueue: Sequence[Mapping[str, Any]]
+    enqueue: Mapping[int, Mapping[str, Any]]
     gpus: float | None
 
 
 def joint_mistakes(sections: Sections) -> list[Mistake]:
     """Every mistake that shows only when sections are read together."""
+    method, parameters = sections.method, sections.parameters
+    found = condition_mistakes(parameters, sections.searched, sections.sampler)
+    if method is not None and NAME in parameters:
+        found += name_mistakes(method, parameters[NAME])
+    if found:  # what trials there are is not known, nor of which methods
+        own = Settings(method, sections.training).fields if NAME in parameters else parameters
+        plain = {path: domain for path, domain in parameters.items() if path in own and not domain.when}
+        sections = sections._replace(parameters=plain)
+    settings = Settings(method, sections.training, sections.parameters)
+    if sections.sampler == "grid":
+        found += _grid(sections.parameters, settings)
+    found += _limits(sections)
+    found += _enqueued(sections, settings)
+    found += _labels(sections.baselines)
+    for place, baseline in sections.baselines.items():
+        found += _baseline(place, baseline, sections.training)
+    found += probe_disagreements(sections.library, sections.probes)
+    unknown = [path for path in sections.parameters if path not in settings.fields]
+    found += [m for path in unknown for m in _unknown(path, Settings(method, sections.training))]
+    methods = methods_of(method, sections.parameters) if method else []
+    not_in_all = lacking(methods, sections.parameters)
+    found += lacking_mistakes(not_in_all)
+    each: Method | None
+    for each in methods or (None,):
+        found += _of_method(_with_method(sections, each, {*unknown, *not_in_all}))
+    return list(dict.fromkeys(found))
+
+
+def _with_method(sections: Sections, method: Method | None, without: Collection[str]) -> Sections:
+    """The sections of the trials that have this method, and its parameters but for some."""
+    asked = with_method(sections.parameters, method.name) if method else sections.parameters
+    left = {path: domain for path, domain in asked.items() if path not in without}
+    searched = [path for path in sections.searched if path in asked or path not in sections.parameters]
+    return sections._replace(method=method, parameters=left, searched=searched)
+
+
+def _of_method(sections: Sections) -> list[Mistake]:
+    """The mistakes that hang on the method."""
     settings = Settings(sections.method, sections.training)
     found = [m for path, domain in sections.parameters.items() for m in _parameter(path, domain, settings)]
     if not found:
         found += _closed_start(sections.method, sections.parameters)
-    if sections.sampler == "grid":
-        found += _grid(sections.parameters, settings)
     found += _budget(sections)
-    found += _limits(sections)
-    found += _enqueued(sections, settings)
     found += _pack(sections, settings)
-    found += _labels(sections.baselines)
-    for place, baseline in sections.baselines.items():
-        found += _baseline(place, baseline, sections.training)
     return found + list(_agreement(sections))
 
 
 def _agreement(sections: Sections) -> Iterator[Mistake]:
-    """Model, method, objective and probes go with each other, for the search and for every baseline."""
-    yield from probe_disagreements(sections.library, sections.probes)
+    """Model, method and objective go with each other, for the search and for every baseline."""
     if sections.training is None:
         return
     trial = Trial(sections.library, sections.gpus, sections.method, sections.training)
@@ -122,7 +161,7 @@ def _enqueued(sections: Sections, settings: Settings) -> Iterator[Mistake]:
     if sections.sampler == "grid" and sections.enqueue:
         text = "the grid has an order of its own; use another sampler, or leave this out"
         yield Mistake(("search", "enqueue"), text)
-    for place, values in enumerate(sections.enqueue):
+    for place, values in sections.enqueue.items():
         for path, value in values.items():
             here: Path = ("search", "enqueue", place, path)
             if path not in sections.searched:
@@ -130,8 +169,15 @@ def _enqueued(sections: Sections, settings: Settings) -> Iterator[Mistake]:
                 yield Mistake(here, f"is not searched; {offer}")
                 continue
             domain = sections.parameters.get(path)
-            if domain and path in settings.fields and not domain.holds(value, settings.is_whole(path)):
+            if domain is None or path not in settings.fields:
+                continue
+            if not domain.holds(value, settings.is_whole(path)):
                 yield Mistake(here, f"{shown(value)} is not among what is searched of it")
+            elif not is_asked(domain, values):
+                text = (
+                    f"is asked for only when {written(domain)}; give this trial that too, or leave this out"
+                )
+                yield Mistake(here, text)
 
 
 def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
@@ -141,13 +187,15 @@ def unpackable(method: Method, paths: Iterable[str]) -> list[str]:
     return [path for path in paths if path not in PACKABLE]
 
 
+def _unknown(path: str, settings: Settings) -> Iterator[Mistake]:
+    """A parameter is a setting."""
+    if text := _several_sweeps(path) or settings.why_not(path):
+        yield Mistake(("search", "parameters", path), text)
+
+
 def _parameter(path: str, domain: Domain, settings: Settings) -> Iterator[Mistake]:
-    """A parameter is a setting, and every value of its domain is one that the setting takes."""
+    """Every value of a parameter's domain is one that the setting takes."""
     here: Path = ("search", "parameters", path)
-    if path not in settings.fields:
-        if text := settings.why_not(path):
-            yield Mistake(here, text)
-        return
     if path == "method.mask":
         text = "has no range or choices; remove it, and use budget.mode: mask to search which blocks are open"
         yield Mistake(here, text)
@@ -155,28 +203,37 @@ def _parameter(path: str, domain: Domain, settings: Settings) -> Iterator[Mistak
     if isinstance(domain, Range) and not settings.is_number(path):
         yield Mistake(here, "is not a number, so it has no range; list its values under choices")
         return
-    for where, value in domain.ends():
-        if text := settings.refusal(path, value):
-            yield Mistake((*here, *where), text)
+    for place, value in domain.ends():
+        if refusal := settings.refusal(path, value):
+            yield Mistake((*here, *place), refusal)
     if isinstance(domain, Range) and settings.is_whole(path) and isinstance(domain.step, float):
         yield Mistake((*here, "step"), f"expects a whole number, got {domain.step}")
+
+
+def _several_sweeps(path: str) -> str | None:
+    """What to do instead of searching a model or data."""
+    if path.partition(".")[0] not in ("model", "data"):
+        return None
+    return (
+        "cannot be searched in one sweep, for forgetting is measured against each model's own reference; "
+        f"give each value a sweep by `python -m sweeper run SPACE --set {path}=VALUE --name A`, and put "
+        "these on one plot by `python -m sweeper report A B`"
+    )
 
 
 def _closed_start(method: Method | None, parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
     """The lowest initial score is not below the highest threshold."""
     if not isinstance(method, Gated):
         return
-    scores = _values(parameters.get("method.initial_score"), method.initial_score)
-    thresholds = _values(parameters.get("method.threshold"), method.threshold)
-    if min(scores) < max(thresholds):
-        searched = next(p for p in ("method.initial_score", "method.threshold") if p in parameters)
-        text = f"the initial score {closed_start(min(scores), max(thresholds))}"
-        yield Mistake(("search", "parameters", searched), text)
-
-
-def _values(domain: Domain | None, fixed: float) -> list[float]:
-    ends = domain.ends() if domain else [((), fixed)]
-    return [value for _, value in ends if isinstance(value, int | float)]
+    fixed = {"method.initial_score": method.initial_score, "method.threshold": method.threshold}
+    lowest: tuple[float, float] | None = None
+    for chosen in extremes(parameters, fixed):
+        score, threshold = (chosen[path].value if path in chosen else value for path, value in fixed.items())
+        if score < threshold and (lowest is None or score - threshold < lowest[0] - lowest[1]):
+            lowest = score, threshold
+    if lowest:
+        searched = next(path for path in fixed if path in parameters)
+        yield Mistake(("search", "parameters", searched), f"the initial score {closed_start(*lowest)}")
 
 
 def _grid(parameters: Mapping[str, Domain], settings: Settings) -> Iterator[Mistake]:

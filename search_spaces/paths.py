@@ -52,6 +52,8 @@ def steps(path: str) -> list[str]:
     if not all(keys):
         raise PutError((), f"the path {path!r} has an empty part; write it like search.trials")
     match keys:
+        case ["search", "parameters", section, key, "when", of, named, *rest]:
+            return ["search", "parameters", f"{section}.{key}", "when", f"{of}.{named}", *rest]
         case ["search", "parameters", section, key, *rest]:
             return ["search", "parameters", f"{section}.{key}", *rest]
         case ["search", "enqueue", place, section, key, *rest]:

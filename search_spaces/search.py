@@ -1,6 +1,6 @@
 """What is searched, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Annotated, Literal, Self
 
@@ -13,6 +13,32 @@ from search_spaces.part import Name, Number, Part, Scalar, Seed, UniqueItems, re
 RANGE, CHOICES = "<range>", "<choices>"
 """What pydantic's errors call the two kinds of domain; no key of a space looks like it."""
 
+_ONE = {"type": ["string", "number", "boolean", "null"]}
+
+
+def _several(value: object) -> object:
+    """One value as a list of one."""
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+When = Annotated[
+    dict[
+        str,
+        Annotated[
+            tuple[Scalar, ...],
+            Field(strict=False, min_length=1),
+            UniqueItems,
+            BeforeValidator(_several),
+            WithJsonSchema({"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}),
+        ],
+    ],
+    Field(
+        description="which trials are asked for it: paths of searched choices, each with the value that a "
+        "trial must have there, or a list of them; elsewhere the space's own value stays",
+        exclude_if=lambda when: not when,
+    ),
+]
+
 
 class Range(Part):
     """Numbers from low to high: whole where the setting is, else any, or those in steps from low."""
@@ -23,6 +49,7 @@ class Range(Part):
         default=False, description="whether orders of magnitude are equally likely; needs low above 0"
     )
     step: Number | None = Field(default=None, description="distance between values; not with log")
+    when: When = Field(default={})
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -85,6 +112,7 @@ class Choices(Part):
     choices: Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1), UniqueItems] = Field(
         description="the values to choose from, each once"
     )
+    when: When = Field(default={})
 
     def ends(self) -> list[tuple[Path, bool | int | float | str | None]]:
         """The values that bound all others, each with where it stands: here, all of them."""
@@ -92,7 +120,7 @@ class Choices(Part):
 
     def holds(self, value: object, whole: bool) -> bool:
         """Whether a value is one of these."""
-        return any(value == choice and type(value) is type(choice) for choice in self.choices)
+        return is_among(value, self.choices)
 
     def count(self, whole: bool) -> int:
         """How many values there are."""
@@ -101,6 +129,11 @@ class Choices(Part):
     def values(self, whole: bool) -> list[bool | int | float | str | None]:
         """Every value, as written."""
         return list(self.choices)
+
+
+def is_among(value: object, values: Iterable[object]) -> bool:
+    """Whether a value is one of these; true is not 1."""
+    return any(value == known and type(value) is type(known) for known in values)
 
 
 def _exact(number: int | float) -> Fraction:

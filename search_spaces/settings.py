@@ -11,16 +11,21 @@ from search_spaces.messages import causes, plain
 from search_spaces.method import Method
 from search_spaces.part import Part, fields_of
 from search_spaces.paths import below
+from search_spaces.search import Domain
+from search_spaces.several_methods import NAME, methods_of
 from search_spaces.training import Training
 
 
 class Settings:
     """The fields of a method and of the training under their dotted paths, but for the method's name.
 
-    A section that is itself wrong is None; nothing is said about the paths in it.
+    A section that is itself wrong is None; nothing is said about the paths in it. Where ``parameters`` search
+    the method, its name and the fields of all that are searched are among them.
     """
 
-    def __init__(self, method: Method | None, training: Training | None):
+    def __init__(
+        self, method: Method | None, training: Training | None, parameters: Mapping[str, Domain] = {}
+    ):
         self._method = method.name if method else None
         self._sections: dict[str, Part | None] = {"method": method, "training": training}
         self.fields: dict[str, FieldInfo] = {
@@ -30,6 +35,9 @@ class Settings:
             for key, field in fields_of(type(section)).items()
             if (name, key) != ("method", "name")
         }
+        if method and NAME in parameters:
+            kinds = [type(each) for each in methods_of(method, parameters)]
+            self.fields |= {f"method.{key}": f for kind in kinds for key, f in fields_of(kind).items()}
 
     def is_whole(self, path: str) -> bool:
         """Whether the setting takes whole numbers only."""
@@ -45,7 +53,7 @@ class Settings:
         """Why a path that is no field cannot stand there; None when its section is itself wrong."""
         section = path.partition(".")[0]
         if path == "method.name":
-            return "the method cannot be varied here; other methods run as baselines"
+            return "the method cannot be varied here; write a baseline of another method"
         if section in self._sections:
             if self._sections[section] is None:
                 return None

@@ -15,10 +15,12 @@ from search_spaces.limits import Limits, limit_of
 from search_spaces.messages import mistakes_of
 from search_spaces.method import Method
 from search_spaces.model import Model
-from search_spaces.part import Name, Part, UniqueItems, refuse
+from search_spaces.part import Name, Part, Scalar, UniqueItems, refuse
 from search_spaces.paths import PutError, put
 from search_spaces.points import Points
 from search_spaces.search import Domain, Search
+from search_spaces.settings import Settings
+from search_spaces.several_methods import NAME, as_method, methods_of
 from search_spaces.training import Resources, Training
 from search_spaces.yaml_text import write
 
@@ -69,7 +71,7 @@ class Space(Part):
             self.model.library,
             [probe.dump() for probe in self.data.probes],
             self.search.limits,
-            self.search.enqueue,
+            dict(enumerate(self.search.enqueue)),
             self.resources.gpus_per_trial,
         )
         if mistakes := joint_mistakes(sections):
@@ -92,8 +94,19 @@ class Space(Part):
 
     @property
     def packable(self) -> bool:
-        """Whether trials may share one frozen model: the method can, and all that is searched is packable."""
-        return not unpackable(self.method, self.search.parameters)
+        """Whether trials of one method may share a frozen model: so may all methods, and what is searched."""
+        searched = [path for path in self.search.parameters if path != NAME]
+        return not any(unpackable(method, searched) for method in self.methods)
+
+    @property
+    def methods(self) -> list[Method]:
+        """The methods that trials may have: the space's own, or those that are searched."""
+        return methods_of(self.method, self.search.parameters)
+
+    @property
+    def settings(self) -> Settings:
+        """What trials may be asked for."""
+        return Settings(self.method, self.training, self.search.parameters)
 
     @property
     def baseline_runs(self) -> tuple[BaselineRun, ...]:
@@ -135,7 +148,8 @@ class Space(Part):
     def with_values(self, values: Mapping[str, Any]) -> "Space":
         """The space of one trial: with the values at their dotted paths, without baselines and confirmation.
 
-        In mode mask the values settle which blocks are open, so the mode of the trial is search.
+        In mode mask the values settle which blocks are open, so the mode of the trial is search. A trial of
+        another method has this one's settings as far as both have them.
 
         Raises:
             SpaceError: a path does not exist or does not take its value.
@@ -143,6 +157,9 @@ class Space(Part):
         data = self.dump() | {"baselines": [], "confirm": None}
         if self.budget.mode == "mask":
             data["budget"]["mode"] = "search"
+        if NAME in values:
+            data["method"] = as_method(self.method, values[NAME]).dump()
+            _search_nothing(data)  # of which this method might be no part
         return _changed(data, values)
 
     def for_baseline(self, label: str) -> "Space":
@@ -163,9 +180,7 @@ class Space(Part):
         run = by_label[label]
         data = self.dump() | {"method": {"name": run.method}, "baselines": [], "confirm": None, "points": {}}
         data["budget"] |= {"mode": "search", "tolerance": 0}
-        data["search"] |= {"parameters": {}, "enqueue": []}
-        if self.search.sampler == "budget":  # it needs a price to look for
-            data["search"]["sampler"] = Search.model_fields["sampler"].default
+        _search_nothing(data)
         data["resources"]["pack"] = 1
         return _changed(data, run.changes)
 
@@ -214,6 +229,12 @@ def _joined(value: Any) -> FlatValue:
     return ",".join(map(str, parts)) if isinstance(parts, list) else parts
 
 
+def _search_nothing(data: dict[str, Any]) -> None:
+    data["search"] |= {"parameters": {}, "enqueue": []}
+    if data["search"]["sampler"] == "budget":  # it needs a price to look for
+        data["search"]["sampler"] = Search.model_fields["sampler"].default
+
+
 def _changed(data: dict[str, Any], values: Mapping[str, Any]) -> Space:
     mistakes = []
     for path, value in values.items():
@@ -230,6 +251,7 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
     """The sections that are right by themselves, so that a mistake in one hides none in the others."""
     search = _mapping(data.get("search"))
     parameters = {path: _sound(Domain, value) for path, value in _mapping(search.get("parameters")).items()}
+    enqueued = [_sound(dict[str, Scalar], values) for values in _listed(search.get("enqueue"))]
     baselines = {place: _sound(Baseline, value) for place, value in enumerate(_listed(data.get("baselines")))}
     return Sections(
         _sound(Annotated[Method, Field(discriminator="name")], data.get("method")),
@@ -243,7 +265,7 @@ def _sound_sections(data: Mapping[str, Any]) -> Sections:
         _sound(Model, data.get("model"), "library"),
         [probe for probe in _listed(_mapping(data.get("data")).get("probes")) if isinstance(probe, Mapping)],
         _sound(Limits, search.get("limits", ())) or (),
-        [values for values in _listed(search.get("enqueue")) if isinstance(values, Mapping)],
+        {place: values for place, values in enumerate(enqueued) if values is not None},
         _sound(Resources, data.get("resources", {}), "gpus_per_trial"),
     )
 

@@ -1,43 +1,43 @@
 """Whether a space can be met by its model."""
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 from search_spaces import Gated, Space, path_counts, path_of
+from search_spaces.conditions import extremes
+from search_spaces.several_methods import NAME
 from sweeper.errors import UserError
 from trainables.backbones import Backbone
 from trainables.engine.counts import level_ends
 from trainables.errors import at
 from trainables.methods import candidate_blocks, check_settings
 
+_OF_ALL_BLOCKS = ("lora", "oplora", "keeplora")
 _HEADS = ("training.objective", "training.head")
 
 
 def check_fit(space: Space, backbone: Backbone) -> tuple[str, ...]:
-    """Names of the candidate blocks of the searched method.
+    """Names of the candidate blocks of the searched method, or of each of several, which have the same.
 
     Raises:
         ProblemError: the method or a baseline asks for layers, blocks or towers that the model has not.
         UserError: the budget cannot be met by any trial.
     """
-    settings = space.method
-    with at("method"):
-        check_settings(backbone, settings)
+    for method in space.methods:
+        with at("method"):
+            check_settings(backbone, method)
     for run in space.baseline_runs:
         with at(f"baselines: {run.label}: method"):
             check_settings(backbone, space.for_baseline(run.label).method)
-    blocks = candidate_blocks(backbone, settings)
+    blocks = candidate_blocks(backbone, space.method)
     check_budget(space, len(blocks))
     return blocks
 
 
 def makes_prompts(space: Space) -> bool:
     """Whether any run makes prompts of the task's classes, if the model reads text."""
-    searched = {path: space.search.parameters[path] for path in _HEADS if path in space.search.parameters}
-    ends = product(*(domain.ends() for domain in searched.values()))
-    chosen = [dict(zip(searched, (value for _, value in each), strict=True)) for each in ends]
-    runs = [space.with_values(values) for values in chosen]
+    chosen = extremes(space.search.parameters, _HEADS)
+    runs = [space.with_values({path: end.value for path, end in each.items()}) for each in chosen]
     runs += [space.for_baseline(run.label) for run in space.baseline_runs]
     return any(_makes_prompts(run) for run in runs)
 
@@ -58,6 +58,7 @@ def check_budget(space: Space, blocks: int) -> int:
     except ValueError as error:
         raise UserError(str(error)) from None
     _check_gates(space, asked, blocks)
+    _check_methods(space, asked, blocks)
     if space.budget.mode == "path":
         _check_path(path_counts(space, asked, blocks), asked, blocks)
     return asked
@@ -86,9 +87,9 @@ def check_steps(space: Space, blocks: int, pictures: int) -> None:
 
 
 def _ends(space: Space, name: str) -> list[Any]:
-    """What a setting of the training is, or the ends of what is searched of it."""
-    searched = space.search.parameters.get(f"training.{name}")
-    return [value for _, value in searched.ends()] if searched else [getattr(space.training, name)]
+    """The ends of what a setting of the training is in any trial."""
+    path, own = f"training.{name}", getattr(space.training, name)
+    return [each[path].value if path in each else own for each in extremes(space.search.parameters, [path])]
 
 
 def _check_path(counts: Sequence[int], asked: int, blocks: int) -> None:
@@ -100,6 +101,18 @@ def _check_path(counts: Sequence[int], asked: int, blocks: int) -> None:
             f"method.path.counts: they are {there}, without the budget of {asked} of {blocks} blocks; "
             "add it, or leave counts out"
         )
+
+
+def _check_methods(space: Space, asked: int, blocks: int) -> None:
+    """Where methods are searched, each that has no say in how many blocks it opens is inside the budget."""
+    for method in space.methods if NAME in space.search.parameters else ():
+        if method.name in _OF_ALL_BLOCKS and space.budget.excess(blocks, asked) > 0:
+            rule = space.budget.rule.replace("_", " ")
+            raise UserError(
+                f"search.parameters.{NAME}: {method.name} opens all {blocks} blocks, and the budget is "
+                f"{rule} {asked}, so none of its trials would meet it; raise it, or run {method.name} under "
+                "baselines"
+            )
 
 
 def _check_gates(space: Space, asked: int, blocks: int) -> None:

@@ -18,7 +18,8 @@ from sweeper.study.sweep_study import Job, SweepStudy
 class PackSearcher(Unsaved, Searcher):
     """Hands out packs: what was interrupted, the baselines, new trials from Optuna, then confirmations.
 
-    A Tune trial is one pack. What was interrupted goes on alone, since pack members share their epochs.
+    A Tune trial is one pack, of one method. What was interrupted goes on alone, since pack members share
+    their epochs.
     Results are told to the study by the scheduler, which hears of them before the next pack is
     asked for.
 
@@ -129,10 +130,12 @@ class PackSearcher(Unsaved, Searcher):
         return at_once - sum(key.startswith("trial-") for key in self._out)
 
     def _filled(self, next_job: Callable[[], Job | None], most: int) -> list[Job]:
-        pack: list[Job] = []
-        while len(pack) < min(self._study.pack, most) and (job := next_job()):
-            pack.append(job)
-        return pack
+        jobs: list[Job] = []
+        while len(jobs) < min(self._study.pack, most) and (job := next_job()):
+            jobs.append(job)
+        packs = by_method(jobs)
+        self._waiting.extend(packs[1:])
+        return packs[0] if packs else []
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -144,3 +147,9 @@ class PackSearcher(Unsaved, Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore: the study is the state."""
+
+
+def by_method(jobs: Sequence[Job]) -> list[list[Job]]:
+    """The jobs as packs of one method, for members of a pack are one model."""
+    names = dict.fromkeys(job.space.method.name for job in jobs)
+    return [[job for job in jobs if job.space.method.name == name] for name in names]

@@ -33,7 +33,7 @@ def advice(record: SweepRecord, searched: Searched) -> list[str]:
         *_failed(record),
         *_outside(record),
         *_unexplained(searched),
-        *_idle(searched),
+        *_idle(record, searched),
         *_edges(record, searched),
         *_holes(searched),
         *_close(searched),
@@ -77,12 +77,17 @@ def _unexplained(searched: Searched) -> Iterator[str]:
             )
 
 
-def _idle(searched: Searched) -> Iterator[str]:
-    """Parameters that matter for no objective, though the parameters together do for each."""
+def _idle(record: SweepRecord, searched: Searched) -> Iterator[str]:
+    """Parameters that matter for no objective, though the parameters together do for each.
+
+    What others hang on matters by these too.
+    """
     if not searched.enough or any((share or 0.0) < _EXPLAINED for share in searched.explained.values()):
         return
-    for name in searched.domains:
-        if all(searched.importances[objective].get(name, 0.0) < _LITTLE for objective in OBJECTIVES):
+    hung_on = {name for names in record.conditions.values() for name in names}
+    for name in (name for name in searched.domains if name not in hung_on):
+        of_each = [searched.importances[objective].get(name, 1.0) for objective in OBJECTIVES]
+        if max(of_each) < _LITTLE:
             yield (
                 f"{name} hardly matters: its importance is below {_LITTLE} for both objectives. Give it one "
                 "value, and as many trials cover the rest more densely."
@@ -92,10 +97,11 @@ def _idle(searched: Searched) -> Iterator[str]:
 def _edges(record: SweepRecord, searched: Searched) -> Iterator[str]:
     known = {trial.key for trial in searched.trials}
     keys = dict.fromkeys(model.run_key for model in on_front(record))
-    front = [record.run(key) for key in keys if key in known]
-    if len(front) < _FEWEST:
-        return
+    on_it = [record.run(key) for key in keys if key in known]
     for name, domain in searched.domains.items():
+        front = searched.asked_for(name, on_it)
+        if len(front) < _FEWEST:
+            continue
         if isinstance(domain, CategoricalDistribution) and not (
             are_numbers(domain) and len(domain.choices) > 2
         ):
@@ -103,23 +109,25 @@ def _edges(record: SweepRecord, searched: Searched) -> Iterator[str]:
         positions = searched.positions(name, front)
         for at_end, end, side in ((positions <= _EDGE, 0, "below"), (positions >= 1 - _EDGE, -1, "above")):
             if at_end.mean() >= _MOST:
+                which = _with(searched, name)
                 yield (
-                    f"{int(at_end.sum())} of the front's {len(front)} trials lie at the end of {name}'s "
-                    f"range: better values may lie {side} {words.setting(_ends(domain)[end])}. "
+                    f"{int(at_end.sum())} of the front's {len(front)} trials {which}lie at the end of "
+                    f"{name}'s range: better values may lie {side} {words.setting(_ends(domain)[end])}. "
                     "Widen it there."
                 )
 
 
 def _holes(searched: Searched) -> Iterator[str]:
     """Wide parts of a range, and choices, that have no trial."""
-    if len(searched.trials) < _FEWEST + 1:
-        return
     for name, domain in searched.domains.items():
+        trials = searched.asked_for(name, searched.trials)
+        if len(trials) < _FEWEST + 1:
+            continue
         if isinstance(domain, CategoricalDistribution):
-            if left := _untried(name, domain, searched.trials):
+            if left := _untried(name, domain, trials):
                 yield f"No trial has {name} = {left}. Ask for more trials, or leave it out."
             continue
-        at = np.sort(searched.positions(name, searched.trials))
+        at = np.sort(searched.positions(name, trials))
         edges = np.array([0.0, *at, 1.0])
         widest = int(np.diff(edges).argmax())
         width = edges[widest + 1] - edges[widest]
@@ -129,6 +137,11 @@ def _holes(searched: Searched) -> Iterator[str]:
                 f"The trials lie close together: none has {name} between {low} and {high}, {width:.0%} of "
                 "its range. If nothing good is expected there, narrow the range; else ask for more trials."
             )
+
+
+def _with(searched: Searched, name: str) -> str:
+    """Which trials are meant, of a parameter that not all were asked for."""
+    return "" if name in searched.common else f"that have {name} "
 
 
 def _untried(name: str, domain: CategoricalDistribution, trials: Sequence[TrialRecord]) -> str:
@@ -142,19 +155,31 @@ def _close(searched: Searched) -> Iterator[str]:
     count = len(searched.trials)
     if not searched.domains or count < _FEWEST + 1:
         return
-    from scipy.spatial import KDTree  # imported here, since few commands need it
-
-    choices = [len(d.choices) for d in searched.domains.values() if isinstance(d, CategoricalDistribution)]
-    ranges = len(searched.domains) - len(choices)
-    # How far apart as many trials would be that fill the ranges evenly.
-    apart = min(1.0, prod(choices) / count) ** (1 / ranges) if ranges else 1.0
-    distances, _ = KDTree(searched.points).query(searched.points, k=2, p=np.inf)
-    close = int((distances[:, 1] <= _NEAR * apart).sum())
+    alike: dict[tuple[str, ...], list[TrialRecord]] = {}
+    for trial in searched.trials:
+        asked = tuple(name for name in searched.domains if name in trial.parameters)
+        alike.setdefault(asked, []).append(trial)
+    close = sum(_number_close(searched, *group) for group in alike.items())
     if close > _MANY * count:
         yield (
             f"{close} of {count} complete trials have nearly the values of another one, so they measure "
             "the same again. Search over more parameters, or ask for fewer trials."
         )
+
+
+def _number_close(searched: Searched, names: Sequence[str], trials: Sequence[TrialRecord]) -> int:
+    """How many of the trials, which were asked for the same parameters, have nearly the values of another."""
+    if len(trials) < 2 or not names:
+        return 0
+    from scipy.spatial import KDTree  # imported here, since few commands need it
+
+    at = np.stack([searched.positions(name, trials) for name in names], axis=1)
+    is_range = [not isinstance(searched.domains[name], CategoricalDistribution) for name in names]
+    choices = prod(len(np.unique(at[:, place])) for place, ranges in enumerate(is_range) if not ranges)
+    # How far apart as many trials would be that fill the ranges evenly.
+    apart = min(1.0, choices / len(trials)) ** (1 / sum(is_range)) if any(is_range) else 1.0
+    distances, _ = KDTree(at).query(at, k=2, p=np.inf)
+    return int((distances[:, 1] <= _NEAR * apart).sum())
 
 
 def _growth(record: SweepRecord) -> Iterator[str]:

@@ -45,7 +45,7 @@ def trials_frame(record: SweepRecord) -> pd.DataFrame:
         "feasible": pd.Series([row.feasible for row in rows], dtype="bool"),
         "front": pd.Series([row.key in front for row in rows], dtype="bool"),
     }
-    for name in parameter_names(rows):
+    for name in parameter_names(record, rows):
         columns[name] = _column([row.parameters.get(name) for row in rows])
     for name in metric_names(rows):
         columns[name] = pd.Series([row.metrics.get(name) for row in rows], dtype="float64")
@@ -103,9 +103,13 @@ def confirmed_frame(record: SweepRecord) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def parameter_names(rows: Iterable[TrialRecord]) -> list[str]:
-    """Dotted names of the parameters, in the order in which the rows have them."""
-    return list(dict.fromkeys(name for row in rows for name in row.parameters))
+def parameter_names(record: SweepRecord, rows: Iterable[TrialRecord]) -> list[str]:
+    """Dotted names of the parameters that the rows have: what is searched, in its order, then others."""
+    found = dict.fromkeys(name for row in rows for name in row.parameters)
+    return [
+        *(name for name in record.domains if name in found),
+        *(n for n in found if n not in record.domains),
+    ]
 
 
 def metric_names(rows: Iterable[TrialRecord]) -> list[str]:

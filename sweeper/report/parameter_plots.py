@@ -19,16 +19,17 @@ def parameter_plots(searched: Searched) -> Iterator[tuple[str, go.Figure]]:
 
     None where fewer than two trials are complete, or none of their parameters could differ.
     """
-    if len(searched.trials) < 2 or not searched.domains:
+    names = [name for name in searched.domains if searched.asked_for(name, searched.trials)]
+    if len(searched.trials) < 2 or not names:
         return
-    names = list(searched.domains)
     for objective, study in searched.studies.items():
         figure = optuna.visualization.plot_slice(study, names, target_name=_NAMES[objective])
         yield f"slice-{objective}", _dressed(figure, len(names))
     few = Searched(searched.domains, searched.trials[-LINES:], searched.number)
-    for objective, study in few.studies.items():
-        figure = optuna.visualization.plot_parallel_coordinate(study, names, target_name=_NAMES[objective])
-        yield f"parallel-{objective}", _dressed(figure, len(names) + 1)
+    common = few.common  # a line has a value of each
+    for objective, study in few.studies.items() if common else ():
+        figure = optuna.visualization.plot_parallel_coordinate(study, common, target_name=_NAMES[objective])
+        yield f"parallel-{objective}", _dressed(figure, len(common) + 1)
 
 
 def _dressed(figure: go.Figure, columns: int) -> go.Figure:

@@ -58,7 +58,7 @@ def columns(record: SweepRecord) -> Columns:
         Column("trial", False, False, _label),
         *([_method()] if record.baselines else []),
         Column("state", False, False, lambda row: _text(words.state(row))),
-        *_parameters(record, parameter_names((*record.trials, *record.baselines))),
+        *_parameters(record, parameter_names(record, (*record.trials, *record.baselines))),
         *(_price(name, key) for name, key in words.closing(record).items()),
         *_objectives(record),
         *(_metric(name, f"probe/{name}") for name in probe_names(record)),
@@ -90,7 +90,7 @@ def best_columns(record: SweepRecord) -> Columns:
         Column("baseline", False, False, lambda row: _text(row.group)),
         _method(),
         Column("runs", True, False, lambda row: _runs(record, row)),
-        *_parameters(record, parameter_names(record.baselines)),
+        *_parameters(record, parameter_names(record, record.baselines)),
         *_objectives(record),
         *_tests(record),
     ]

@@ -21,6 +21,8 @@ from sweeper.study.records import SweepRecord, TrialRecord
 ENOUGH = 10
 #: Trials that count as the best, as many as PED-ANOVA's authors ask for.
 _BEST = 5
+#: Where a trial lies that has no value of a parameter: as far from its low end as the high one is.
+_APART = -1.0
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "id_accuracy": "maximize",
     "forgetting": "minimize",
@@ -33,7 +35,8 @@ class Searched:
 
     Attributes:
         domains: of each parameter that has more than one value, by its dotted name.
-        trials: those that have a value of each, and both objectives.
+        trials: those whose values lie in these, and that have both objectives. A trial lacks the parameters
+            that it was not asked for.
         number: of all trials of the sweep.
     """
 
@@ -48,9 +51,19 @@ class Searched:
         trials = [
             trial
             for trial in record.trials
-            if trial.state == "complete" and has_objectives(trial) and _has_all(trial, domains)
+            if trial.state == "complete" and has_objectives(trial) and _inside(trial, domains)
         ]
         return cls(domains, trials, len(record.trials))
+
+    @property
+    def common(self) -> list[str]:
+        """The parameters that all trials were asked for."""
+        return [name for name in self.domains if len(self.asked_for(name, self.trials)) == len(self.trials)]
+
+    @staticmethod
+    def asked_for(name: str, trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those of the trials that have a value of a parameter."""
+        return [trial for trial in trials if name in trial.parameters]
 
     @property
     def enough(self) -> bool:
@@ -64,13 +77,17 @@ class Searched:
     def positions(self, name: str, trials: Sequence[TrialRecord]) -> NDArray[np.float64]:
         """Where trials lie in a parameter's domain, 0 its low and 1 its high end: (N,).
 
-        Choices lie at equal distances, in their own order, or by size where they are numbers.
+        Choices lie at equal distances, in their own order, or by size where they are numbers. Trials that
+        were not asked for it lie at `_APART`.
         """
-        return np.array([_position(self.domains[name], trial.parameters[name]) for trial in trials])
+        domain = self.domains[name]
+        return np.array(
+            [_position(domain, t.parameters[name]) if name in t.parameters else _APART for t in trials]
+        )
 
     @cached_property
     def points(self) -> NDArray[np.float64]:
-        """The trials in the unit cube of the parameters: (N, P)."""
+        """The trials in the unit cube of the parameters, or at `_APART` beside it: (N, P)."""
         return np.stack([self.positions(name, self.trials) for name in self.domains], axis=1)
 
     @cached_property
@@ -88,15 +105,17 @@ class Searched:
     def _trial(self, trial: TrialRecord | None, objective: str) -> FrozenTrial:
         if trial is None:
             return create_trial(state=TrialState.FAIL)
-        parameters = {name: trial.parameters[name] for name in self.domains}
-        return create_trial(params=parameters, distributions=self.domains, value=trial.metrics[objective])
+        domains = {name: domain for name, domain in self.domains.items() if name in trial.parameters}
+        parameters = {name: trial.parameters[name] for name in domains}
+        return create_trial(params=parameters, distributions=domains, value=trial.metrics[objective])
 
     @cached_property
     def importances(self) -> dict[str, dict[str, float]]:
         """For each objective, how much each parameter decides on being among the best; shares that sum to 1.
 
         PED-ANOVA (arXiv 2304.10255), by Optuna: how far the values of the best tenth, at least five trials,
-        are from those of all. Ask only where there are `enough` trials.
+        are from those of all; of a parameter that only some were asked for, among these (arXiv 2601.20800).
+        Ask only where there are `enough` trials. What no trial was asked for is left out.
         """
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(
             target_quantile=max(0.1, _BEST / len(self.trials))
@@ -125,10 +144,10 @@ class Searched:
         return found
 
 
-def _has_all(trial: TrialRecord, domains: Mapping[str, BaseDistribution]) -> bool:
-    """Whether a trial has a value of each domain; one that a person has given may lie outside."""
-    return domains.keys() <= trial.parameters.keys() and all(
-        _holds(domain, trial.parameters[name]) for name, domain in domains.items()
+def _inside(trial: TrialRecord, domains: Mapping[str, BaseDistribution]) -> bool:
+    """Whether a trial's values are some of the domains'; one that a person has given may lie outside."""
+    return all(
+        _holds(domain, trial.parameters[name]) for name, domain in domains.items() if name in trial.parameters
     )
 
 

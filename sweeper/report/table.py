@@ -21,7 +21,7 @@ def front_table(record: SweepRecord) -> Table:
     ID accuracy and test accuracies in percent, forgetting in percentage points, active blocks of all blocks.
     """
     shown = [*record.trials, *record.baselines]
-    parameters = parameter_names(shown)
+    parameters = parameter_names(record, shown)
     title = Text(f"{record.name}: the front, {words.budget(record)}")
     table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("trial", no_wrap=True)

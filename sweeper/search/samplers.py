@@ -44,7 +44,9 @@ def attributes(space: Space) -> dict[str, Any]:
 
 
 def _by_name(space: Space, seed: int, blocks: int) -> BaseSampler:
-    tpe = TPESampler(multivariate=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed)
+    # What only some trials are asked for TPE learns apart from the rest.
+    group = any(domain.when for domain in space.search.parameters.values())
+    tpe = TPESampler(multivariate=True, group=group, constant_liar=True, n_startup_trials=STARTUP, seed=seed)
     spread = partial(SpreadStart, paths=list(space.search.parameters), seed=space.search.seed)
     match space.search.sampler:
         case "tpe":

@@ -3,23 +3,35 @@
 from math import prod
 from typing import Any
 
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import BaseTrial
 
-from search_spaces import Choices, Range, Settings, Space
+from search_spaces import Choices, Range, Space
+from search_spaces.conditions import in_order, is_asked
 
 
 def suggest(space: Space, trial: BaseTrial) -> dict[str, Any]:
-    """A value for every searched path, in the order of the file.
+    """A value for every searched path that the trial is asked for, in the order of the file."""
+    settings, parameters = space.settings, space.search.parameters
+    values: dict[str, Any] = {}
+    for path in in_order(parameters):
+        if is_asked(parameters[path], values):
+            values[path] = _value(trial, path, parameters[path], settings.is_whole(path))
+    return {path: values[path] for path in parameters if path in values}
 
-    The price is asked for last: what it has to be to meet the budget depends on all the others.
-    """
-    settings = Settings(space.method, space.training)
-    parameters = space.search.parameters
-    values = {
-        path: _value(trial, path, parameters[path], settings.is_whole(path))
-        for path in sorted(parameters, key=lambda path: path == "method.lambda")
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """What `suggest` draws from, of every searched path."""
+    settings = space.settings
+    return {
+        path: _distribution(domain, settings.is_whole(path))
+        for path, domain in space.search.parameters.items()
     }
-    return {path: values[path] for path in parameters}
 
 
 def grid(space: Space) -> dict[str, list[Any]]:
@@ -28,7 +40,7 @@ def grid(space: Space) -> dict[str, list[Any]]:
     Raises:
         ValueError: a path has a range without steps; a space with the sampler grid has none.
     """
-    settings = Settings(space.method, space.training)
+    settings = space.settings
     return {
         path: list(domain.values(settings.is_whole(path))) for path, domain in space.search.parameters.items()
     }
@@ -50,9 +62,19 @@ def points(space: Space) -> int:
 
 
 def _value(trial: BaseTrial, path: str, domain: Range | Choices, whole: bool) -> Any:
+    match _distribution(domain, whole):
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(path, choices)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(path, low, high, step=step, log=log)
+        case FloatDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_float(path, low, high, step=step, log=log)
+
+
+def _distribution(domain: Range | Choices, whole: bool) -> BaseDistribution:
     if isinstance(domain, Choices):
-        return trial.suggest_categorical(path, domain.choices)
+        return CategoricalDistribution(domain.choices)
     low, high = domain.low, domain.last(whole)
     if whole:
-        return trial.suggest_int(path, int(low), int(high), step=int(domain.step or 1), log=domain.log)
-    return trial.suggest_float(path, low, high, step=domain.step, log=domain.log)
+        return IntDistribution(int(low), int(high), domain.log, int(domain.step or 1))
+    return FloatDistribution(low, high, domain.log, domain.step)

@@ -6,7 +6,9 @@ from typing import Any
 
 from optuna.trial import FixedTrial, FrozenTrial, create_trial
 
-from search_spaces import Settings, Space
+from search_spaces import Space
+from search_spaces.conditions import in_order, is_asked
+from search_spaces.several_methods import NAME
 from sweeper.search.masks import PREFIX
 from sweeper.search.samplers import attributes
 from sweeper.search.suggest import suggest
@@ -17,6 +19,8 @@ from sweeper.study.sweep_study import SweepStudy
 # What a trial has told that does not depend on the sweep it belongs to. Its rungs do: they are those inside
 # a budget.
 _KEPT = ("metrics", "points", "active", "closing_order", "curve")
+# What says in mode mask which blocks a trial has open: its set, or for the first trials the budget.
+_SETS = {"budget.mode", "method.mask", "method.active_blocks"}
 
 
 def decisive(space: Space) -> dict[str, Any]:
@@ -59,6 +63,8 @@ class Earlier:
         if unlike:  # what a person has written of them, where that tells it
             there, here = _written(old) | there, _written(space) | here
         searched = space.search.parameters.keys() | old.search.parameters.keys()
+        if NAME in searched:  # each trial is compared by itself
+            searched = searched | {name for name in (*there, *here) if name.startswith("method.")}
         there, here = ({n: v for n, v in each.items() if n not in searched} for each in (there, here))
         return [*unlike, *differences(there, here)]
 
@@ -71,14 +77,19 @@ class Earlier:
         Args:
             space, budget: as for `differences`.
         """
-        there, here = decisive(self.study.space), decisive(space)
-        settings, searched = Settings(space.method, space.training), space.search.parameters
-        fixed = self.study.space.search.parameters.keys() - searched.keys()
+        old = self.study.space
+        either = old.search.parameters.keys() | space.search.parameters.keys()
+        there, here = _by_method(old), _by_method(space)
+        left_out = _SETS if space.budget.mode == "mask" else set()
         taken = []
         for frozen, record in self.study.complete():
-            values = {**there, **record.parameters}
-            inside = all(d.holds(values[path], settings.is_whole(path)) for path, d in searched.items())
-            if inside and all(values[path] == here[path] for path in fixed):
+            if record.method not in here:
+                continue
+            values, own = {**there[record.method], **record.parameters}, here[record.method]
+            values[NAME] = record.method
+            compared = either | (own.keys() - left_out if NAME in either else set())
+            asked = _asked(space, values)
+            if asked is not None and all(values.get(path) == own.get(path) for path in compared - asked):
                 taken.append(self._taken(frozen, values, space, budget))
         return taken
 
@@ -100,6 +111,25 @@ class Earlier:
         )
         trial.datetime_start, trial.datetime_complete = frozen.datetime_start, frozen.datetime_complete
         return trial
+
+
+def _by_method(space: Space) -> dict[str, dict[str, Any]]:
+    """What is decisive for trials of each method that a space has."""
+    if NAME not in space.search.parameters:
+        return {space.method.name: decisive(space)}
+    return {method.name: decisive(space.with_values({NAME: method.name})) for method in space.methods}
+
+
+def _asked(space: Space, values: Mapping[str, Any]) -> set[str] | None:
+    """The paths that a trial with these values is asked for; None if one lies outside what is searched."""
+    settings, parameters = space.settings, space.search.parameters
+    asked: dict[str, Any] = {}
+    for path in in_order(parameters):
+        if is_asked(parameters[path], asked):
+            if path not in values or not parameters[path].holds(values[path], settings.is_whole(path)):
+                return None
+            asked[path] = values[path]
+    return set(asked)
 
 
 def _written(space: Space) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def trial_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
         key=trial_key(trial.number),
         label=str(trial.number),
         group=str(trial.number),
-        method=space.method.name,
+        method=parameters.get("method.name", space.method.name),
         role="trial",
         parameters=parameters,
         **_outcome(trial),
@@ -104,14 +104,16 @@ def baseline_record(trial: FrozenTrial, runs: Mapping[str, BaselineRun]) -> Tria
     )
 
 
-def confirmation_record(trial: FrozenTrial, space: Space, budget: int) -> TrialRecord:
-    """A confirmation; its attributes name the trial of the search and the seed."""
+def confirmation_record(
+    trial: FrozenTrial, trials: Sequence[TrialRecord], space: Space, budget: int
+) -> TrialRecord:
+    """A confirmation of one of the trials; its attributes name which, and the seed."""
     number, seed = trial.user_attrs["trial"], trial.user_attrs["seed"]
     record = TrialRecord(
         key=f"confirmation-{number:04d}-seed-{seed}",
         label=f"{number}, seed {seed}",
         group=str(number),
-        method=space.method.name,
+        method=trials[number].method,
         role="confirmation",
         parameters={"training.seed": seed},
         **_outcome(trial),

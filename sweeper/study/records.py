@@ -1,6 +1,6 @@
 """What is known of a sweep at one moment, read from the study: the value that reports are made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -108,7 +108,8 @@ class SweepRecord:
         tolerance: blocks by which a trial may miss the budget.
         damaged: what is said of each picture that is left out since it cannot be read.
         pictures: how many each split of each data set has, as `Problem.sizes`; empty where that is not known.
-        domains: of each searched parameter, by its dotted name; empty before the first trial.
+        domains: of each searched parameter, by its dotted name.
+        conditions: of a parameter that only some trials are asked for, the parameters that say which.
     """
 
     name: str
@@ -127,6 +128,7 @@ class SweepRecord:
     damaged: tuple[str, ...] = ()
     pictures: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     domains: Mapping[str, BaseDistribution] = field(default_factory=dict)
+    conditions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def taken(self) -> int:

@@ -21,20 +21,23 @@ class Remembered(Generic[T]):
 
     Args:
         read: what is made of a trial.
+
+    Attributes:
+        values: of the trials that have been read, by number.
     """
 
     def __init__(self, read: Callable[[FrozenTrial], T]) -> None:
         self._read = read
-        self._values: list[T] = []
+        self.values: list[T] = []
         self._open: list[int] = []
 
     def of(self, trials: Sequence[FrozenTrial]) -> tuple[T, ...]:
         """What all of the study's trials, which are given by number, read as now."""
-        changed = [*self._open, *range(len(self._values), len(trials))]
+        changed = [*self._open, *range(len(self.values), len(trials))]
         for number in changed:
-            self._values[number : number + 1] = [self._read(trials[number])]
+            self.values[number : number + 1] = [self._read(trials[number])]
         self._open = [number for number in changed if not trials[number].state.is_finished()]
-        return tuple(self._values)
+        return tuple(self.values)
 
 
 class RememberedSweep:
@@ -50,8 +53,11 @@ class RememberedSweep:
         self.trials = Remembered(self._trial)
         self.rungs = Remembered(_rungs)
         self.baselines = Remembered(lambda trial: reading.baseline_record(trial, runs))
-        self.confirmations = Remembered(lambda trial: reading.confirmation_record(trial, space, budget))
+        self.confirmations = Remembered(self._confirmation)
         self.front = Front()
+
+    def _confirmation(self, trial: FrozenTrial) -> TrialRecord:
+        return reading.confirmation_record(trial, self.trials.values, self._space, self._budget)
 
     def _trial(self, trial: FrozenTrial) -> TrialRecord:
         """A trial's record. It is read once when it has ended, so the front hears of it once."""

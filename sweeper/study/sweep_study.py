@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search_spaces import Space, parse_space, with_counts
 from sweeper.errors import UserError
 from sweeper.search.samplers import make_sampler, propose
-from sweeper.search.suggest import trials_of
+from sweeper.search.suggest import distributions, trials_of
 from sweeper.storage.folders import SweepFolder
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study import reading
@@ -99,6 +98,9 @@ class SweepStudy:
         self._asked: int = attributes["asked"]
         self._under_way: dict[str, optuna.Trial] = {}
         self._remembered = RememberedSweep(self.space, self.budget)
+        self._domains = distributions(self.space)
+        searched = self.space.search.parameters.items()
+        self._conditions = {path: tuple(domain.when) for path, domain in searched if domain.when}
 
     @classmethod
     def create(
@@ -431,13 +433,9 @@ class SweepStudy:
             tolerance=self.space.budget.tolerance,
             damaged=self.damaged,
             pictures=self.pictures,
-            domains=self._domains(),
+            domains=self._domains,
+            conditions=self._conditions,
         )
-
-    def _domains(self) -> dict[str, BaseDistribution]:
-        """Of each searched parameter, as the first trial that has values was asked for them."""
-        asked = next((t.distributions for t in self._frozen("trial") if t.distributions), {})
-        return {path: asked[path] for path in self.space.search.parameters if path in asked}
 
 
 def open_study(

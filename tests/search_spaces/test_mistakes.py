@@ -302,10 +302,6 @@ PARAMETERS = [
     ),
     ("method.blocks: {choices: [qkv]}", "method.blocks.choices.0: expects a list, got 'qkv'"),
     (
-        "method.name: {choices: [lora]}",
-        "method.name: the method cannot be varied here; other methods run as baseline",
-    ),
-    (
         "method.lamda: {low: 1, high: 2}",
         "method.lamda: unknown path for the method selective_lora; did you mean 'met",
     ),

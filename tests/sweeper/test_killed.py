@@ -26,6 +26,17 @@ STOPS = (signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.S
 # One trial at a time, so that what the sampler proposes does not hang on which of two ends first.
 SEQUENCE = (f"search.trials={TRIALS}", "resources.cpus_per_trial=2", "baselines=[linear]")
 
+# Trials of three methods, each with what only it has.
+METHODS = (
+    *SEQUENCE,
+    "search.sampler=tpe",
+    "budget={active_fraction: 1}",
+    "search.parameters={method.rank: {choices: [1, 4]},"
+    " method.name: {choices: [selective_lora, lora, codyra]},"
+    " method.lambda: {low: 0.1, high: 1, log: true, when: {method.name: selective_lora}},"
+    " method.kappa: {low: 1.0e-4, high: 0.1, log: true, when: {method.name: codyra}}}",
+)
+
 # Imports once what every driver needs, and forks a driver for each command line that it reads.
 _NURSERY = """
 import os, sys
@@ -96,16 +107,21 @@ def nursery(folder: Path) -> Iterator[Nursery]:
 
 
 @pytest.mark.slow
-def test_a_driver_that_is_killed_and_stopped_ends_as_if_undisturbed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("settings", "stops"), [(SEQUENCE, STOPS), (METHODS, STOPS[1:4])], ids=["one method", "three methods"]
+)
+def test_a_driver_that_is_killed_and_stopped_ends_as_if_undisturbed(
+    settings: tuple[str, ...], stops: tuple[signal.Signals, ...], tmp_path: Path
+) -> None:
     with nursery(tmp_path / "undisturbed") as calm:
-        calm.start(*run_arguments(*SEQUENCE))
+        calm.start(*run_arguments(*settings))
         assert calm.ended() in (0, 3), calm.log.read_text()
 
     moments = random.Random(1)
     with nursery(tmp_path / "killed") as killed:
         journal = killed.place.folder / "sweeps" / "clip_lambda" / "study.journal"
-        arguments = run_arguments(*SEQUENCE)
-        for stop in STOPS:
+        arguments = run_arguments(*settings)
+        for stop in stops:
             before = written(journal)
             driver = killed.start(*arguments)
             # In lines of the journal, so that a slow machine stops at the same places.

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from search_spaces import Space, parse_space
-from sweeper.driver.fit import makes_prompts
+from sweeper.driver.fit import check_budget, check_fit, check_steps, makes_prompts
+from sweeper.errors import UserError
 from trainables import Problem, ProblemError, measure_reference, open_problem
 
 
@@ -86,3 +87,55 @@ def test_numbers_that_are_given_as_names_are_names(numbers: str) -> None:
     space = space_of(numbers, classes=["0", "1"], training={"epochs": 1})
     named = open_problem(space, makes_prompts(space))
     assert named.prompts is not None and named.task.classes == ("0", "1")
+
+
+def test_heads_that_no_trial_has_are_not_asked_for(numbers: str) -> None:
+    parameters = {
+        "training.flip": {"choices": [True, False]},
+        "training.head": {"choices": ["fresh"], "when": {"training.flip": True}},
+    }
+    assert not makes_prompts(space_of(numbers, search={"trials": 2, "parameters": parameters}))
+    parameters["training.head"]["choices"] = ["fresh", "prompts"]
+    assert makes_prompts(space_of(numbers, search={"trials": 2, "parameters": parameters}))
+
+
+def several(*methods: str, **sections: Any) -> Space:
+    search = {"trials": 2, "parameters": {"method.name": {"choices": ["lora", *methods]}}}
+    return space_of("none", search=search, **sections)
+
+
+def test_each_method_can_meet_the_budget(problem: Problem) -> None:
+    with pytest.raises(UserError) as told:
+        check_budget(several("codyra", budget={"active_blocks": 5}), 32)
+    assert str(told.value) == (
+        "search.parameters.method.name: lora opens all 32 blocks, and the budget is at most 5, so none of "
+        "its trials would meet it; raise it, or run lora under baselines"
+    )
+    assert check_budget(several("codyra", budget={"active_fraction": 1}), 32) == 32
+    assert check_budget(space_of("none"), 32) == 1
+
+
+def test_the_model_has_what_each_method_asks_for(problem: Problem) -> None:
+    every = {"active_fraction": 1}
+    assert len(check_fit(several("random_blocks", budget=every), problem.backbone)) == 32
+    search = {
+        "trials": 2,
+        "parameters": {"method.name": {"choices": ["random_blocks", "lora"]}},
+    }
+    method = {"name": "random_blocks", "active_blocks": 40}
+    with pytest.raises(ProblemError, match="active_blocks: 40 are asked for, the model has 32"):
+        check_fit(space_of("none", search=search, method=method, budget=every), problem.backbone)
+
+
+def test_a_path_has_time_for_its_counts_also_in_trials_that_are_not_asked_for_their_epochs() -> None:
+    epochs = {"choices": [20]}
+    parameters = {"training.flip": {"choices": [True, False]}, "training.epochs": epochs}
+    of_path = {"method": {"name": "selective_lora"}, "budget": {"active_blocks": 1, "mode": "path"}}
+
+    def space() -> Space:
+        return space_of("none", search={"trials": 2, "parameters": parameters}, **of_path)
+
+    check_steps(space(), blocks=32, pictures=64)
+    parameters["training.epochs"] = epochs | {"when": {"training.flip": True}}
+    with pytest.raises(UserError, match=r"raise training\.epochs, or name fewer counts"):
+        check_steps(space(), blocks=32, pictures=64)

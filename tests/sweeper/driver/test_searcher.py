@@ -53,6 +53,28 @@ def test_members_of_a_pack_that_was_too_large_go_on_in_two(study: SweepStudy) ->
     assert keys(searcher.suggest("d")) == ["trial-0004"]
 
 
+def test_a_pack_is_of_one_method(tmp_path: Path) -> None:
+    changes = [
+        "search={sampler: random, trials: 24}",
+        "baselines=[]",
+        "search.parameters={method.name: {choices: [selective_lora, lora]}, method.rank: {choices: [1, 2]}}",
+    ]
+    space = load_space(REPOSITORY / "spaces" / "clip_lambda.yaml", [*changes, "budget={active_fraction: 1}"])
+    study = SweepStudy.create(space, tuple("abc"), {}, 4, open_storage(None, tmp_path / "methods"))
+    searcher = make_searcher(study)
+    found: list[str] = []
+    sizes = []
+    while isinstance(pack := searcher.suggest("a"), dict):
+        assert len({member["space"].method.name for member in pack["members"]}) == 1
+        found += keys(pack)
+        sizes.append(len(pack["members"]))
+    assert sorted(found) == [f"trial-{number:04d}" for number in range(24)]
+    assert 6 <= len(sizes) <= 12 and max(sizes) > 1
+    for key in found:
+        end(study, key)
+    assert searcher.suggest("b") == Searcher.FINISHED
+
+
 def test_the_search_is_not_over_while_a_pack_may_come_back(study: SweepStudy) -> None:
     searcher = make_searcher(study)
     packs = [keys(searcher.suggest("a")), keys(searcher.suggest("b"))]

@@ -2,9 +2,11 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import optuna
 import pytest
 from made_up import metrics_of, sweep, with_front
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import create_trial
 
 from sweeper.report.advice import advice
 from sweeper.report.page import page
@@ -153,6 +155,49 @@ def test_a_parameter_with_one_value_is_no_search() -> None:
     same = searched(rows, lr=LR, rank=IntDistribution(1, 8))
     assert "No searched parameter explains ID accuracy" in told(same)
     assert 'id="importances"' in page(same)
+
+
+def made_by_kappa() -> SweepRecord:
+    """Half of the trials have a kappa, which decides on all that they reach; the others are worse."""
+    rng = random.Random(0)
+    rows: list[tuple[dict[str, Any], float, float]] = []
+    for share in spread(30):
+        rates = [1e-4 * 100 ** rng.random() for _ in range(2)]
+        rows.append(({"method": "lora", "lr": rates[0]}, 50 + rng.gauss(0, 0.1), 40 + rng.gauss(0, 0.1)))
+        kappa = {"method": "codyra", "lr": rates[1], "kappa": 1e-4 * 100**share}
+        rows.append((kappa, 50 + 40 * share, share if share > 0.9 else 40 - 20 * share))
+    methods = CategoricalDistribution(["lora", "codyra"])
+    record = searched(rows, method=methods, lr=LR, kappa=LR, spare=LR)
+    return replace(record, conditions={"kappa": ("method",), "spare": ("method",)})
+
+
+def test_a_parameter_that_only_some_trials_have_is_judged_by_these() -> None:
+    record = made_by_kappa()
+    found = Searched.of(record)
+    assert len(found.trials) == 60 and found.common == ["method", "lr"]
+    # As Optuna finds it in the trials themselves.
+    study = optuna.create_study(direction="maximize")
+    for row in record.trials:
+        domains = {name: domain for name, domain in record.domains.items() if name in row.parameters}
+        study.add_trial(
+            create_trial(params=dict(row.parameters), distributions=domains, value=row.metrics["id_accuracy"])
+        )
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=0.1)
+    expected = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    assert found.importances["id_accuracy"] == pytest.approx(expected)
+    assert found.importances["id_accuracy"]["kappa"] > found.importances["id_accuracy"]["lr"]
+    assert "spare" not in found.importances["id_accuracy"]
+    sentences = told(record)
+    assert "trials that have kappa lie at the end of kappa's range: better values may lie above" in sentences
+    assert sentences.count("hardly matters") == 1 and "lr hardly matters" in sentences
+    assert "spare" not in sentences and "nearly the values" not in sentences
+    assert "parallel-id_accuracy" in page(record)
+
+
+def test_trials_that_share_no_parameter_have_no_lines() -> None:
+    rows = [({"a" if i % 2 else "b": 1e-3 + i * 1e-4}, 80.0 + i, 1.0) for i in range(12)]
+    text = page(searched(rows, a=LR, b=LR))
+    assert '"slice-forgetting"' in text and '"parallel-forgetting"' not in text
 
 
 @pytest.mark.parametrize("name", ["whole", "confirmed", "masks", "closing", "none_feasible", "under_way"])

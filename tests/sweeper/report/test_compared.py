@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from made_up import sweep
+from optuna.distributions import FloatDistribution
 from PIL import Image
 from test_write import Page
 
@@ -18,7 +19,8 @@ def records() -> list[SweepRecord]:
     """Two sweeps, of which the second has a parameter that the first has not."""
     other = replace(sweep(20, seed=5), name="other")
     trials = tuple(replace(t, parameters={"training.lr": 1e-3, **t.parameters}) for t in other.trials)
-    return [sweep(30), replace(other, trials=trials)]
+    domains = {"training.lr": FloatDistribution(1e-4, 1e-2), **other.domains}
+    return [sweep(30), replace(other, trials=trials, domains=domains)]
 
 
 def test_several_sweeps_stand_on_one_plot_and_in_one_table(
