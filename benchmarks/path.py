@@ -189,23 +189,31 @@ def summarise(name: str) -> None:
     """The table of all that has been measured."""
     setting = SETTINGS[name]
     rows = read_csv(RESULTS / f"path_{name}.csv")
+    rated: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["way"] in setting.ways:
+            rated.setdefault((row["way"], row["rate"]), []).append(row)
     chosen = {
         way: _at_its_rate(setting, own)
         for way in setting.ways
         if (own := [r for r in rows if r["way"] == way])
     }
     found = {
-        way: [_areas(setting, own, most, _TEST) for most in setting.budgets] for way, own in chosen.items()
+        key: [_areas(setting, own, most, _TEST) for most in setting.budgets] for key, own in rated.items()
     }
     lines = []
-    for way, own in chosen.items():
-        cost = [f"{float(own[0]['rate']):g}", setting.spent(way), f"{float(own[0]['seconds']):.0f}"]
-        lines.append([way, *cost, *(_text(interval(values)) for values in found[way])])
+    for (way, rate), own in rated.items():
+        mark = " (chosen)" if own == chosen[way] else ""
+        cost = [f"{float(rate):g}{mark}", setting.spent(way), f"{float(own[0]['seconds']):.0f}"]
+        lines.append([way, *cost, *(_text(interval(values)) for values in found[way, rate])])
     for way in list(chosen)[1:]:
         other = "fresh" if way == "path" else "path"
-        pairs = [zip(*areas, strict=True) for areas in zip(found[way], found[other], strict=True)]
-        differences = (_text(interval([ours - theirs for ours, theirs in pair])) for pair in pairs)
-        lines.append([f"{way}, less {other}", "", "", "", *differences])
+        best = (chosen[way][0]["rate"], chosen[other][0]["rate"])
+        same = [(rate, rate) for rate in dict.fromkeys(rate for _, rate in rated) if way == "path"]
+        for ours, theirs in dict.fromkeys([best, *same]):
+            pairs = zip(found[way, ours], found[other, theirs], strict=True)
+            differences = [_text(interval([a - b for a, b in zip(*areas, strict=True)])) for areas in pairs]
+            lines.append([f"{way}, less {other}", f"{ours}, {theirs}", "", "", *differences])
     header = ["way", "rate", "epochs", "seconds", *(f"at most {most}" for most in setting.budgets)]
     accuracies = [
         [way, *(_text(_mean(own, n, metric)) for n in setting.counts)]
@@ -213,7 +221,8 @@ def summarise(name: str) -> None:
         for way, own in chosen.items()
     ]
     table = (
-        markdown(header, lines) + "\nID accuracy, then retained accuracy, by number of blocks, test, %:\n\n"
+        markdown(header, lines)
+        + "\nID accuracy, then retained accuracy, by number of blocks, test, %, at the chosen rates:\n\n"
     )
     table += markdown(["way", *map(str, setting.counts)], accuracies)
     (RESULTS / f"path_{name}.md").write_text(table)
