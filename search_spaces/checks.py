@@ -84,8 +84,8 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
     if method is not None and NAME in parameters:
         found += name_mistakes(method, parameters[NAME])
     if found:  # what trials there are is not known, nor of which methods
-        own = Settings(method, sections.training).fields if NAME in parameters else parameters
-        plain = {path: domain for path, domain in parameters.items() if path in own and not domain.when}
+        known = Settings(method, sections.training).fields if NAME in parameters else parameters
+        plain = {path: domain for path, domain in parameters.items() if path in known and not domain.when}
         sections = sections._replace(parameters=plain)
     settings = Settings(method, sections.training, sections.parameters)
     if sections.sampler == "grid":

@@ -101,8 +101,8 @@ def cluster(where: str) -> Iterator[None]:
         )
     check_address(where)
     with _sockets() as short:
-        here = {"include_dashboard": False, **short}
-        options = here if where == LOCAL else {"runtime_env": {"py_modules": _CODE}}
+        local = {"include_dashboard": False, **short}
+        options = local if where == LOCAL else {"runtime_env": {"py_modules": _CODE}}
         try:
             ray.init(address=where, log_to_driver=False, logging_level="ERROR", **options)
         except ConnectionError as error:

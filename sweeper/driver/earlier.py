@@ -107,11 +107,11 @@ def earlier_baselines(
     """
     found = {}
     for run in space.baseline_runs:
-        own = space.for_baseline(run.label)
-        key = fingerprint((grounds, space.model.dump(), decisive(own), results))
+        baseline = space.for_baseline(run.label)
+        key = fingerprint((grounds, space.model.dump(), decisive(baseline), results))
         note = references(folder.home) / f"baseline-{key}.json"
         earlier = json.loads(note.read_text())["place"] if note.exists() and not fresh else None
-        if earlier and _finished(earlier, own.training.epochs):
+        if earlier and _finished(earlier, baseline.training.epochs):
             found[run.label] = earlier
             say(f"baseline {run.label}: taken over from {earlier}; --fresh trains it again")
             continue
@@ -131,15 +131,15 @@ def bring(study: SweepStudy, folder: SweepFolder) -> None:
             _copy(run.taken_over, place)
 
 
-def _copy(there: str, here: str) -> None:
+def _copy(source: str, target: str) -> None:
     """The points first: a checkpoint says that they are there."""
-    saved = _read(there)
+    saved = _read(source)
     for point in saved.points if saved else ():
         of_point = point_folder(point["name"])
-        if of := _read(f"{there}/{of_point}"):
-            checkpoint.write(of, f"{here}/{of_point}")
+        if of := _read(f"{source}/{of_point}"):
+            checkpoint.write(of, f"{target}/{of_point}")
     if saved:
-        checkpoint.write(saved, here)
+        checkpoint.write(saved, target)
 
 
 def _finished(place: str, epochs: int) -> bool:

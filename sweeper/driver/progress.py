@@ -81,10 +81,10 @@ class Progress:
         text = f"{self._ended}/{total} done, {len(record.front)} on the front"
         if self._waits_for:
             return f"{text}, {self._waits_for}"
-        here = self._ended - self._ended_before
-        if here == 0:
+        ended = self._ended - self._ended_before
+        if ended == 0:
             return text
-        per_trial = (time.monotonic() - self._started) / here
+        per_trial = (time.monotonic() - self._started) / ended
         return f"{text}, {60 / per_trial:.1f} a minute, {duration(per_trial * (total - self._ended))} left"
 
 

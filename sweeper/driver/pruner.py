@@ -40,10 +40,10 @@ def judged(study: SweepStudy, reports: Sequence[Report]) -> list[Report]:
         return list(reports)
     rungs = study.rungs()
     for key, new in passed.items():
-        own = rungs[key]
-        last = max(own, default=0)
+        measured = rungs[key]
+        last = max(measured, default=0)
         passed[key] = {epoch: objectives for epoch, objectives in new.items() if epoch >= last}
-        own.update(passed[key])
+        measured.update(passed[key])
     return [
         _judged(report, passed[report["key"]], [o for key, o in rungs.items() if key != report["key"]])
         if report["key"] in passed

@@ -244,14 +244,18 @@ def _measure(problem: Problem, space: Space, around: Surroundings) -> tuple[Mapp
 
     A process that has used a GPU holds some of its memory until it ends, so the driver does not use any.
     """
-    own, at_once, say, home = space.resources, _packs(space), around.say, around.home
-    if around.cluster == LOCAL and not own.gpus_per_trial:
-        with _threads(own.cpus_per_trial):
+    resources, at_once, say, home = space.resources, _packs(space), around.say, around.home
+    if around.cluster == LOCAL and not resources.gpus_per_trial:
+        with _threads(resources.cpus_per_trial):
             reference = known_reference(problem, space, lambda: _reference(problem, space), say, home)
             if times_packs(space):
                 say(TIMING_PACKS)
             return reference, choose_pack(problem, space, at_once)
-    options = {"num_cpus": own.cpus_per_trial, "num_gpus": own.gpus_per_trial, "resources": own.custom}
+    options = {
+        "num_cpus": resources.cpus_per_trial,
+        "num_gpus": resources.gpus_per_trial,
+        "resources": resources.custom,
+    }
     if waits_for := busy(space):
         say(waits_for)
     shared = ray.put(problem)

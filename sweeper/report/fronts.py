@@ -19,10 +19,10 @@ def fronts(records: Sequence[SweepRecord]) -> tuple[Columns, list[Row]]:
 
     Where there are several, the first column names the sweep; a parameter that a sweep has not stays empty.
     """
-    own = [{c.name: c for c in columns(record) if c.name not in _LEFT_OUT} for record in records]
-    shown = _merged(own)
+    of_each = [{c.name: c for c in columns(record) if c.name not in _LEFT_OUT} for record in records]
+    shown = _merged(of_each)
     lines = []
-    for record, there in zip(records, own, strict=True):
+    for record, there in zip(records, of_each, strict=True):
         for row, kind in _rows(record):
             cells = [there[c.name].read(row) if c.name in there else Cell("", "") for c in shown]
             lines.append(Row(kind, [Cell(record.name, record.name), *cells] if len(records) > 1 else cells))

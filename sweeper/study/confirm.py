@@ -28,5 +28,5 @@ def pending(record: SweepRecord) -> list[tuple[int, int]]:
 
 def _other_seeds(record: SweepRecord, trial: TrialRecord) -> Iterator[int]:
     """Seeds that a trial was not trained with."""
-    own = trial.parameters.get("training.seed", record.space.get("training.seed"))
-    return (seed for seed in count(FIRST_SEED) if seed != own)
+    trained = trial.parameters.get("training.seed", record.space.get("training.seed"))
+    return (seed for seed in count(FIRST_SEED) if seed != trained)

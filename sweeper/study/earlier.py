@@ -100,14 +100,14 @@ class Earlier:
         suggest(space, asked)
         mask = [name for name in frozen.params if name.startswith(PREFIX)]
         kept = {name: frozen.user_attrs[name] for name in _KEPT if name in frozen.user_attrs}
-        told = at_its_best({"state": "complete", **kept}, space, budget)
+        complete = at_its_best({"state": "complete", **kept}, space, budget)
         place = frozen.user_attrs.get(TAKEN_OVER, f"{self.place}/{trial_key(frozen.number)}")
         trial = create_trial(
             params=asked.params | {name: frozen.params[name] for name in mask},
             distributions=asked.distributions | {name: frozen.distributions[name] for name in mask},
-            values=[told["metrics"]["id_accuracy"], told["metrics"]["forgetting"]],
-            user_attrs={name: told[name] for name in kept} | {TAKEN_OVER: place},
-            system_attrs={"constraints": space.excesses(told["metrics"], budget), **attributes(space)},
+            values=[complete["metrics"]["id_accuracy"], complete["metrics"]["forgetting"]],
+            user_attrs={name: complete[name] for name in kept} | {TAKEN_OVER: place},
+            system_attrs={"constraints": space.excesses(complete["metrics"], budget), **attributes(space)},
         )
         trial.datetime_start, trial.datetime_complete = frozen.datetime_start, frozen.datetime_complete
         return trial
