@@ -83,8 +83,9 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
     found = condition_mistakes(parameters, sections.searched, sections.sampler)
     if method is not None and NAME in parameters:
         found += name_mistakes(method, parameters[NAME])
-    if found:  # what trials there are is not known, nor of which methods
-        known = Settings(method, sections.training).fields if NAME in parameters else parameters
+    if found or (NAME in sections.searched and NAME not in parameters):
+        # What trials there are is not known, nor of which methods.
+        known = Settings(method, sections.training).fields if NAME in sections.searched else parameters
         plain = {path: domain for path, domain in parameters.items() if path in known and not domain.when}
         sections = sections._replace(parameters=plain)
     settings = Settings(method, sections.training, sections.parameters)

@@ -137,7 +137,7 @@ def _cycles(parameters: Mapping[str, Domain]) -> Iterator[Mistake]:
 
 def _ring(parameters: Mapping[str, Domain], way: list[str]) -> list[str] | None:
     """The way back to its first parameter, if there is one."""
-    for condition in parameters[way[-1]].when:
+    for condition in parameters[way[-1]].when if way[-1] in parameters else ():
         if condition == way[0]:
             return [*way, condition]
         if condition not in way and (ring := _ring(parameters, [*way, condition])):

@@ -133,7 +133,7 @@ class Choices(Part):
 
 def is_among(value: object, values: Iterable[object]) -> bool:
     """Whether a value is one of these; true is not 1."""
-    return any(value == known and type(value) is type(known) for known in values)
+    return any(value == known and isinstance(value, bool) == isinstance(known, bool) for known in values)
 
 
 def _exact(number: int | float) -> Fraction:

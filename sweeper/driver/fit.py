@@ -5,6 +5,7 @@ from typing import Any
 
 from search_spaces import Gated, Space, path_counts, path_of
 from search_spaces.conditions import extremes
+from search_spaces.low_rank import LargestNorm, RandomBlocks
 from search_spaces.several_methods import NAME
 from sweeper.errors import UserError
 from trainables.backbones import Backbone
@@ -104,14 +105,21 @@ def _check_path(counts: Sequence[int], asked: int, blocks: int) -> None:
 
 
 def _check_methods(space: Space, asked: int, blocks: int) -> None:
-    """Where methods are searched, each that has no say in how many blocks it opens is inside the budget."""
-    for method in space.methods if NAME in space.search.parameters else ():
-        if method.name in _OF_ALL_BLOCKS and space.budget.excess(blocks, asked) > 0:
+    """Methods that open a number of blocks whatever the price are inside the budget."""
+    searched = space.search.parameters
+    for method in space.methods:
+        if isinstance(method, LargestNorm | RandomBlocks) and "method.active_blocks" not in searched:
+            place, count, remedy = "method.active_blocks", method.active_blocks, "change one of the two"
+        elif method.name in _OF_ALL_BLOCKS and NAME in searched:
+            place, count = f"search.parameters.{NAME}", blocks
+            remedy = f"raise it, or run {method.name} under baselines"
+        else:
+            continue
+        if space.budget.excess(count, asked) > 0:
             rule = space.budget.rule.replace("_", " ")
             raise UserError(
-                f"search.parameters.{NAME}: {method.name} opens all {blocks} blocks, and the budget is "
-                f"{rule} {asked}, so none of its trials would meet it; raise it, or run {method.name} under "
-                "baselines"
+                f"{place}: {method.name} opens {count} blocks, and the budget is {rule} {asked} of {blocks}, "
+                f"so none of its trials would meet it; {remedy}"
             )
 
 

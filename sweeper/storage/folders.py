@@ -116,13 +116,17 @@ def fresh_folder(to: Path) -> Iterator[Path]:
     """A folder to write into, which becomes the one that is asked for when all is written, or nothing does.
 
     Raises:
-        UserError: the folder is in use.
+        UserError: the folder is in use, or cannot be made.
     """
     if to.is_file() or (to.is_dir() and any(to.iterdir())):
         raise UserError(f"--to {to}: it is in use; name a folder that is not there yet, or an empty one")
     beside = to.absolute().parent
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=beside) as scratch:
+    try:
+        beside.mkdir(parents=True, exist_ok=True)
+        beside_it = tempfile.TemporaryDirectory(prefix=".export-", dir=beside)
+    except OSError as error:
+        raise UserError(f"--to {to}: cannot be made: {error.strerror}") from None
+    with beside_it as scratch:
         written = Path(scratch) / "written"
         written.mkdir()
         yield written

@@ -312,7 +312,7 @@ class SweepStudy:
         """
         trials = self._frozen("trial")
         if len(trials) >= self.asked and all(trial.state.is_finished() for trial in trials):
-            more = self.space.search.trials + 1
+            more = max(self.asked, len(trials)) - self.taken + 1
             raise UserError(
                 f"sweep '{self.name}' is finished: ask for more of its trials by `python -m sweeper resume "
                 f"{self.name} --trials {more}`, and enqueue while they run"

@@ -92,6 +92,30 @@ def test_a_condition_that_cannot_be_used_is_refused_once(
     assert message.startswith("space.yaml:" + told.replace("{lr}", "search.parameters.training.lr"))
 
 
+MALFORMED = [
+    ("[selective_lora, lora, codyra]", "search.parameters.method.name: expects a mapping, got"),
+    ("selective_lora", "search.parameters.method.name: expects a mapping, got"),
+    ("{choices: [{name: lora}]}", "search.parameters.method.name.choices.0: expects one value"),
+    ("{low: 1}", "search.parameters.method.name.high: "),
+]
+
+
+@pytest.mark.parametrize(("name", "told"), MALFORMED)
+def test_a_mistake_in_what_a_condition_names_is_said_and_nothing_else(
+    name: str, told: str, tmp_path: Path
+) -> None:
+    (message,) = messages(tmp_path, with_parameters(lines(f"method.name: {name}", PRICE, KAPPA)))
+    assert message.startswith(f"space.yaml:19: {told}")
+
+
+def test_a_whole_number_is_the_same_number_with_a_point(tmp_path: Path) -> None:
+    retention = "training.retention: {choices: [0.3, 1]}"
+    space = of(
+        tmp_path, retention, "training.flip: {choices: [true, false], when: {training.retention: 1.0}}"
+    )
+    assert is_asked(space.search.parameters["training.flip"], {"training.retention": 1})
+
+
 REFUSED = [
     (["search.sampler=grid"], "when: the grid has every value beside every other; use the sampler tpe or"),
     (["search.sampler=gp"], "when: gp learns of parameters that all trials have, and would draw this one"),

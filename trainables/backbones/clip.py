@@ -44,7 +44,7 @@ class ClipBackbone(Backbone):
         self._name_layers()
         self.freeze()
         sentences = self.tokenizer(["", "a photo"])
-        examine(self, *([lambda: self.encode_text(sentences)] if "text" in self.layers else []))
+        examine(self, lambda: self.encode_text(sentences))
         last = int(sentences[0, -1])
         self._padding = last if ignores_padding(self.clip, sentences, last) else None
 

@@ -12,6 +12,8 @@ from trainables.errors import ProblemError
 
 # Rounding differs with the number of pictures in a pass.
 _TOLERANCE = 1e-3
+# What a model raises that does not go with itself.
+_FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
 
 
 @torch.no_grad()
@@ -25,7 +27,8 @@ def examine(backbone: Backbone, *others: Callable[[], object]) -> None:
         others: passes through its other towers.
 
     Raises:
-        ProblemError: nothing can be adapted, or the layers cannot be run one after the other.
+        ProblemError: nothing can be adapted, a tower cannot be run, or the layers cannot be run one after the
+            other.
     """
     size = backbone.preprocessing.size
     picture = torch.linspace(0, 255, 3 * size * size).view(1, 3, size, size)
@@ -34,7 +37,10 @@ def examine(backbone: Backbone, *others: Callable[[], object]) -> None:
     if not torch.isfinite(features).all():
         raise ProblemError("pretrained: the weights give features that are no finite numbers; use others")
     for other in others:
-        other()
+        try:
+            other()
+        except _FAILURES as error:
+            raise ProblemError(f"name: the text tower cannot be run: {reason(error)}; use another") from None
     called.close()
     backbone.linears = {name: path for name, path in backbone.linears.items() if path in called.paths}
     if not any(name.startswith("image.") for name in backbone.linears):
@@ -74,7 +80,7 @@ def _check_parts(backbone: Backbone, picture: Tensor, features: Tensor) -> None:
         parts = run(backbone, entries[1:])
         same = torch.allclose(parts, features.expand_as(parts), rtol=_TOLERANCE, atol=_TOLERANCE)
         why = "" if same else "the features differ"
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError) as error:
+    except _FAILURES as error:
         why = reason(error)
     if why:
         raise ProblemError(

@@ -108,10 +108,19 @@ def test_each_method_can_meet_the_budget(problem: Problem) -> None:
     with pytest.raises(UserError) as told:
         check_budget(several("codyra", budget={"active_blocks": 5}), 32)
     assert str(told.value) == (
-        "search.parameters.method.name: lora opens all 32 blocks, and the budget is at most 5, so none of "
-        "its trials would meet it; raise it, or run lora under baselines"
+        "search.parameters.method.name: lora opens 32 blocks, and the budget is at most 5 of 32, so "
+        "none of its trials would meet it; raise it, or run lora under baselines"
     )
     assert check_budget(several("codyra", budget={"active_fraction": 1}), 32) == 32
+    method, budget = {"name": "random_blocks", "active_blocks": 6}, {"active_blocks": 5}
+    with pytest.raises(UserError, match=r"random_blocks opens 6 blocks, and the budget is at most 5 of 32"):
+        check_budget(space_of("none", method=method, budget=budget), 32)
+    with pytest.raises(UserError, match=r"random_blocks opens 2 blocks, and the budget is exactly 5 of 32"):
+        check_budget(
+            space_of("none", method={"name": "random_blocks"}, budget=budget | {"rule": "exactly"}), 32
+        )
+    searched = {"trials": 2, "parameters": {"method.active_blocks": {"choices": [2, 6]}}}
+    assert check_budget(space_of("none", method=method, budget=budget, search=searched), 32) == 5
     assert check_budget(space_of("none"), 32) == 1
 
 

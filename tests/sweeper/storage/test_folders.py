@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UserError
-from sweeper.storage.folders import SweepFolder, names
+from sweeper.storage.folders import SweepFolder, fresh_folder, names
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,10 @@ def test_an_unknown_sweep_is_named_with_the_nearest_one() -> None:
     remember("clip_lambda", None)
     with pytest.raises(UserError, match=r"there is no sweep 'clip_lamda'.*did you mean 'clip_lambda'"):
         SweepFolder("clip_lamda").storage(None)
+
+
+@pytest.mark.parametrize("to", ["file/below", "/proc/nowhere/model"])
+def test_a_folder_that_cannot_be_made_is_told(to: str) -> None:
+    Path("file").touch()
+    with pytest.raises(UserError, match=rf"--to {to}: cannot be made: "), fresh_folder(Path(to)):
+        pass

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from trainables.backbones import ClipBackbone
 from trainables.backbones.padding import encode_in_parts
+from trainables.errors import ProblemError
 
 VISION = {"layers": 1, "width": 16, "head_width": 8, "image_size": 16, "patch_size": 8}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2}
@@ -79,3 +80,9 @@ def test_a_sentence_of_nothing_but_padding_has_a_token() -> None:
     with torch.no_grad():
         ours, full = encode_in_parts(backbone.clip, tokens, 0), theirs.encode_text(tokens)
     assert torch.allclose(ours, full, rtol=1e-5, atol=1e-6)
+
+
+def test_a_text_tower_that_cannot_be_run_is_told() -> None:
+    """open_clip's own CLIP has no place for a class token."""
+    with pytest.raises(ProblemError, match=r"name: the text tower cannot be run: .*; use another"):
+        opened(open_clip.CLIP, TEXT | {"embed_cls": True})
