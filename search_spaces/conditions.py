@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from search_spaces.errors import Mistake, Path, remedy, shown
 from search_spaces.search import Choices, Domain, is_among
+from search_spaces.yaml_text import write
 
 LAST = "method.lambda"
 """The price: what it has to be to meet the budget depends on all other values."""
@@ -185,5 +186,7 @@ def _place(path: str) -> Path:
 
 
 def _value(value: object) -> str:
-    """A value as it is written under choices."""
-    return "null" if value is None else value if isinstance(value, str) else shown(value)
+    """A value as it is written under choices: text in quotes where it would be read as something else."""
+    if isinstance(value, str):
+        return write(value).splitlines()[0]
+    return "null" if value is None else shown(value)

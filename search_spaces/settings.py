@@ -52,11 +52,11 @@ class Settings:
     def why_not(self, path: str) -> str | None:
         """Why a path that is no field cannot stand there; None when its section is itself wrong."""
         section = path.partition(".")[0]
-        if path == "method.name":
-            return "the method cannot be varied here; write a baseline of another method"
         if section in self._sections:
             if self._sections[section] is None:
                 return None
+            if path == NAME:
+                return "the method cannot be varied here; write a baseline of another method"
             method = f" for the method {self._method}" if section == "method" else ""
             return f"unknown path{method}{self._meant(path) or '; known: ' + ', '.join(self.fields)}"
         return f"only paths that begin with 'method.' or 'training.' may stand here{self._meant(path)}"

@@ -66,6 +66,8 @@ BAD = [
      "20: {lr}.when.method.penalty: most is not among its choices, mean, sum"),
     ([FLIP, "training.lr: {low: 1, high: 2, when: {training.flip: 1}}"],
      "20: {lr}.when.training.flip: 1 is not among its choices, true, false"),
+    ([FLIP, "training.lr: {low: 1, high: 2, when: {training.flip: 'true'}}"],
+     "20: {lr}.when.training.flip: 'true' is not among its choices, true, false"),
     (["method.alpha: {choices: [null, 8]}", "training.lr: {low: 1, high: 2, when: {method.alpha: 4}}"],
      "20: {lr}.when.method.alpha: 4 is not among its choices, null, 8"),
     ([SUM, "training.lr: {low: 1, high: 2, when: {method.penalty: []}}"],
