@@ -499,7 +499,7 @@ def test_what_is_enqueued_beyond_what_was_asked_for_is_trained(url: str | None, 
     assert study.record().asked == 3 and study.awaits_confirmation is False
     play(study, 1)
     assert study.next_trial() is None and study.record().trials[2].parameters["method.rank"] == 8
-    with pytest.raises(UserError, match=r"is finished: .* `python -m sweeper resume clip_lambda --trials 3`"):
+    with pytest.raises(UserError, match=r"is finished: .* `python -m sweeper resume clip_lambda --trials 4`"):
         beside.enqueue({"method.rank": 8})
 
 
