@@ -93,6 +93,11 @@ UNMET = [
         "so no trial would meet it; change one of the two",
     ),
     (
+        (ALONE, "method={name: random_blocks, active_blocks: 3}"),
+        "method.active_blocks: random_blocks opens 3 blocks, and the budget is at most 2 of 32, "
+        "so none of its trials would meet it; change one of the two",
+    ),
+    (
         ("method.active_blocks=2",),
         "search.parameters.method.lambda: has no effect, since method.active_blocks settles which blocks "
         "are open; remove one of the two",
@@ -125,7 +130,7 @@ def test_what_cannot_meet_the_budget_is_told_with_its_numbers(sets: tuple[str, .
         (ALONE, "method.active_blocks=1"),
         ("method.active_blocks=9", "search.parameters={method.active_blocks: {choices: [1, 2]}}"),
         (ALONE, "budget={active_fraction: 0.0625, mode: mask}"),
-        (ALONE, "method={name: random_blocks, active_blocks: 3}"),
+        (ALONE, "method={name: random_blocks, active_blocks: 2}"),
     ],
     ids=" ".join,
 )

@@ -9,9 +9,11 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil  # type: ignore[import-untyped]
@@ -274,6 +276,12 @@ def test_it_is_sent_as_it_is_with_its_size(server: str, sweep: SweepStudy) -> No
         assert archive.getnames() == ["adapter.json", "adapter.safetensors"]
 
 
+def finished(work: Coroutine[Any, Any, Any]) -> Any:
+    """What the work gives, on a thread of its own: a browser of other tests has a loop on this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
 def test_only_so_many_are_written_and_kept_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: SweepStudy
 ) -> None:
@@ -291,7 +299,7 @@ def test_only_so_many_are_written_and_kept_at_once(
                 await made.register("clip_lambda", "trial-0000", "name")
         assert not made._kept.locked() and not (tmp_path / "exports").exists()
 
-    asyncio.run(ask())
+    finished(ask())
 
 
 def test_what_a_service_that_was_killed_has_left_is_removed(tmp_path: Path) -> None:
@@ -304,7 +312,7 @@ def test_a_command_of_the_service_asks_no_service(
     sweep: SweepStudy, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWEEPER_SERVER", f"http://127.0.0.1:{free_port()}")
-    done, said = asyncio.run(commands.run(place, "list"))
+    done, said = finished(commands.run(place, "list"))
     assert done and said.startswith("clip_lambda: ")
 
 
