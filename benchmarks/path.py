@@ -23,11 +23,10 @@ measuring, in the same run.
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import moocore
 import numpy as np
@@ -193,22 +192,19 @@ def summarise(name: str) -> None:
     for row in rows:
         if row["way"] in setting.ways:
             rated.setdefault((row["way"], row["rate"]), []).append(row)
-    chosen = {
-        way: _at_its_rate(setting, own)
-        for way in setting.ways
-        if (own := [r for r in rows if r["way"] == way])
-    }
+    measured = {way for way, _ in rated}
+    chosen = {way: _best_rate(setting, rated, way) for way in setting.ways if way in measured}
     found = {
         key: [_areas(setting, own, most, _TEST) for most in setting.budgets] for key, own in rated.items()
     }
     lines = []
     for (way, rate), own in rated.items():
-        mark = " (chosen)" if own == chosen[way] else ""
+        mark = " (chosen)" if rate == chosen[way] else ""
         cost = [f"{float(rate):g}{mark}", setting.spent(way), f"{float(own[0]['seconds']):.0f}"]
         lines.append([way, *cost, *(_text(interval(values)) for values in found[way, rate])])
     for way in list(chosen)[1:]:
         other = "fresh" if way == "path" else "path"
-        best = (chosen[way][0]["rate"], chosen[other][0]["rate"])
+        best = (chosen[way], chosen[other])
         same = [(rate, rate) for rate in dict.fromkeys(rate for _, rate in rated) if way == "path"]
         for ours, theirs in dict.fromkeys([best, *same]):
             pairs = zip(found[way, ours], found[other, theirs], strict=True)
@@ -216,9 +212,9 @@ def summarise(name: str) -> None:
             lines.append([f"{way}, less {other}", f"{ours}, {theirs}", "", "", *differences])
     header = ["way", "rate", "epochs", "seconds", *(f"at most {most}" for most in setting.budgets)]
     accuracies = [
-        [way, *(_text(_mean(own, n, metric)) for n in setting.counts)]
+        [way, *(_text(_mean(rated[way, chosen[way]], n, metric)) for n in setting.counts)]
         for metric in _TEST
-        for way, own in chosen.items()
+        for way in chosen
     ]
     table = (
         markdown(header, lines)
@@ -243,13 +239,15 @@ def _areas(setting: Setting, rows: Sequence[Row], most: int, names: Sequence[str
     return areas
 
 
-def _at_its_rate(setting: Setting, rows: Sequence[Row]) -> list[Row]:
-    """The rows of the learning rate with the largest mean hypervolume on validation."""
-    by_rate: dict[Any, list[Row]] = {}
-    for row in rows:
-        by_rate.setdefault(row["rate"], []).append(row)
+def _best_rate(setting: Setting, rated: Mapping[tuple[str, str], Sequence[Row]], way: str) -> str:
+    """The learning rate of a way with the largest mean hypervolume on validation."""
     most = max(setting.counts)
-    return max(by_rate.values(), key=lambda own: statistics.mean(_areas(setting, own, most, _VALIDATION)))
+    areas = {
+        rate: statistics.mean(_areas(setting, rows, most, _VALIDATION))
+        for (known, rate), rows in rated.items()
+        if known == way
+    }
+    return max(areas, key=lambda rate: areas[rate])
 
 
 def _text(found: Interval | None) -> str:

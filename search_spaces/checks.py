@@ -97,8 +97,9 @@ def joint_mistakes(sections: Sections) -> list[Mistake]:
     for place, baseline in sections.baselines.items():
         found += _baseline(place, baseline, sections.training)
     found += probe_disagreements(sections.library, sections.probes)
+    alone = Settings(method, sections.training)
     unknown = [path for path in sections.parameters if path not in settings.fields]
-    found += [m for path in unknown for m in _unknown(path, Settings(method, sections.training))]
+    found += [mistake for path in unknown for mistake in _unknown(path, alone)]
     methods = methods_of(method, sections.parameters) if method else []
     not_in_all = lacking(methods, sections.parameters)
     found += lacking_mistakes(not_in_all)

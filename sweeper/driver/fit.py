@@ -116,11 +116,14 @@ def _check_methods(space: Space, asked: int, blocks: int) -> None:
         else:
             continue
         if space.budget.excess(count, asked) > 0:
-            rule = space.budget.rule.replace("_", " ")
             raise UserError(
-                f"{place}: {method.name} opens {count} blocks, and the budget is {rule} {asked} of {blocks}, "
-                f"so none of its trials would meet it; {remedy}"
+                f"{place}: {method.name} opens {count} blocks, and {_budget(space, asked, blocks)}, so none "
+                f"of its trials would meet it; {remedy}"
             )
+
+
+def _budget(space: Space, asked: int, blocks: int) -> str:
+    return f"the budget is {space.budget.rule.replace('_', ' ')} {asked} of {blocks}"
 
 
 def _check_gates(space: Space, asked: int, blocks: int) -> None:
@@ -137,10 +140,9 @@ def _check_gates(space: Space, asked: int, blocks: int) -> None:
             f"leave it out, mode controlled sets it"
         )
     if budget.excess(left_open, asked) > 0:
-        rule = budget.rule.replace("_", " ")
         raise UserError(
-            f"method.{key}: leaves {left_open} blocks open, and the budget is {rule} {asked} of {blocks}, "
-            f"so no trial would meet it; change one of the two"
+            f"method.{key}: leaves {left_open} blocks open, and {_budget(space, asked, blocks)}, so no "
+            f"trial would meet it; change one of the two"
         )
     if "method.lambda" in space.search.parameters:
         raise UserError(

@@ -155,11 +155,11 @@ def _close(searched: Searched) -> Iterator[str]:
     count = len(searched.trials)
     if not searched.domains or count < _FEWEST + 1:
         return
-    alike: dict[tuple[str, ...], list[TrialRecord]] = {}
+    groups: dict[tuple[str, ...], list[TrialRecord]] = {}
     for trial in searched.trials:
-        asked = tuple(name for name in searched.domains if name in trial.parameters)
-        alike.setdefault(asked, []).append(trial)
-    close = sum(_number_close(searched, *group) for group in alike.items())
+        names = tuple(name for name in searched.domains if name in trial.parameters)
+        groups.setdefault(names, []).append(trial)
+    close = sum(_number_close(searched, *group) for group in groups.items())
     if close > _MANY * count:
         yield (
             f"{close} of {count} complete trials have nearly the values of another one, so they measure "

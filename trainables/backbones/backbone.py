@@ -17,6 +17,9 @@ from trainables.backbones.texts import Texts
 from trainables.data.preprocessing import Preprocessing
 from trainables.errors import ProblemError
 
+MISFITS = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
+"""What libraries raise where a model's parts do not go with each other, or with what they are given."""
+
 KINDS = ("qkv", "proj", "fc1", "fc2")
 """The linear layers of a transformer layer, each a block, in the order of the forward pass."""
 

@@ -6,14 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from trainables.backbones.backbone import Backbone, reason
+from trainables.backbones.backbone import MISFITS, Backbone, reason
 from trainables.backbones.forward_pass import Entry, run
 from trainables.errors import ProblemError
 
 # Rounding differs with the number of pictures in a pass.
 _TOLERANCE = 1e-3
-# What a model raises that does not go with itself.
-_FAILURES = (RuntimeError, ValueError, TypeError, AttributeError, IndexError, AssertionError)
 
 
 @torch.no_grad()
@@ -39,7 +37,7 @@ def examine(backbone: Backbone, *others: Callable[[], object]) -> None:
     for other in others:
         try:
             other()
-        except _FAILURES as error:
+        except MISFITS as error:
             raise ProblemError(f"name: the text tower cannot be run: {reason(error)}; use another") from None
     called.close()
     backbone.linears = {name: path for name, path in backbone.linears.items() if path in called.paths}
@@ -80,7 +78,7 @@ def _check_parts(backbone: Backbone, picture: Tensor, features: Tensor) -> None:
         parts = run(backbone, entries[1:])
         same = torch.allclose(parts, features.expand_as(parts), rtol=_TOLERANCE, atol=_TOLERANCE)
         why = "" if same else "the features differ"
-    except _FAILURES as error:
+    except MISFITS as error:
         why = reason(error)
     if why:
         raise ProblemError(

@@ -4,19 +4,17 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import FrozenTrial
+from test_taken_over import BLOCKS, create, taken
 
-from search_spaces import Space, load_space, with_counts
+from search_spaces import Space, load_space
 from sweeper.errors import UserError
 from sweeper.report import front_table, trials_frame
 from sweeper.report.page import page
 from sweeper.storage.optuna_storage import open_storage
 from sweeper.study.changes import enqueued
-from sweeper.study.earlier import Earlier
 from sweeper.study.reading import space_of
-from sweeper.study.sweep_study import Job, SweepStudy, TakenOver
+from sweeper.study.sweep_study import Job, SweepStudy
 
-BLOCKS = tuple(f"image.{layer}.{kind}" for layer in range(8) for kind in ("qkv", "proj", "fc1", "fc2"))
-GROUNDS = {"weights": "a", "pictures": "b"}
 METHODS = """search.parameters={
     method.lambda: {low: 0.01, high: 10, log: true, when: {method.name: selective_lora}},
     method.kappa: {low: 1.0e-4, high: 0.1, log: true, when: {method.name: codyra}},
@@ -27,11 +25,6 @@ SETTINGS = ("search.sampler=tpe", "search.trials=16", "budget={active_fraction: 
 
 def space(name: str, *changes: str) -> Space:
     return load_space("spaces/clip_lambda.yaml", [f"sweep={name}", *SETTINGS, METHODS, *changes])
-
-
-def create(of: Space, folder: Path, *taken: FrozenTrial) -> SweepStudy:
-    storage = open_storage(None, folder / f"{of.sweep}.journal")
-    return SweepStudy.create(of, BLOCKS, {}, 1, storage, grounds=GROUNDS, taken=TakenOver(taken))
 
 
 def end(study: SweepStudy, job: Job | None, state: str = "complete") -> None:
@@ -46,14 +39,6 @@ def play(study: SweepStudy, count: int) -> None:
         end(study, study.next_trial())
 
 
-def taken(study: SweepStudy, of: Space) -> list[FrozenTrial]:
-    earlier = Earlier(study.name, study, f"/sweeps/{study.name}/trials")
-    budget = of.budget.count(len(BLOCKS))
-    counted = with_counts(of, budget, len(BLOCKS))
-    assert earlier.differences(counted, budget, GROUNDS) == []
-    return earlier.trials(counted, budget)
-
-
 def numbers(trials: list[FrozenTrial]) -> list[int]:
     return [int(trial.user_attrs["taken_over"].rpartition("-")[2]) for trial in trials]
 
@@ -62,9 +47,9 @@ def test_a_killed_driver_goes_on_with_the_same_trials(tmp_path: Path) -> None:
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     for folder in (calm, killed):
         folder.mkdir()
-    undisturbed = create(space("one"), calm)
+    undisturbed = create(space("one"), None, calm)
     play(undisturbed, 16)
-    study = create(space("one"), killed)
+    study = create(space("one"), None, killed)
     for _ in range(16):
         study.next_trial()
         study = SweepStudy("one", open_storage(None, killed / "one.journal"))
@@ -76,7 +61,7 @@ def test_a_killed_driver_goes_on_with_the_same_trials(tmp_path: Path) -> None:
 
 
 def test_a_run_is_of_its_own_method(tmp_path: Path) -> None:
-    study = create(space("one", "confirm={trials: 1, seeds: 2}"), tmp_path)
+    study = create(space("one", "confirm={trials: 1, seeds: 2}"), None, tmp_path)
     play(study, 16)
     record = study.record()
     for trial in record.trials:
@@ -92,7 +77,7 @@ def test_a_run_is_of_its_own_method(tmp_path: Path) -> None:
 
 
 def test_what_has_failed_begins_again_with_the_values_that_it_had(tmp_path: Path) -> None:
-    study = create(space("one"), tmp_path)
+    study = create(space("one"), None, tmp_path)
     end(study, first := study.next_trial(), "failed")
     study.retry_failed()
     (again,) = study.interrupted()
@@ -100,7 +85,7 @@ def test_what_has_failed_begins_again_with_the_values_that_it_had(tmp_path: Path
 
 
 def test_a_trial_that_is_named_is_asked_for_what_its_own_values_say(tmp_path: Path) -> None:
-    study = create(space("one"), tmp_path)
+    study = create(space("one"), None, tmp_path)
     study.enqueue(enqueued(study.space, ["method.kappa=0.01", "method.name=codyra"]))
     job = study.next_trial()
     assert job is not None and job.space.method.dump()["kappa"] == 0.01
@@ -113,7 +98,7 @@ def test_a_trial_that_is_named_is_asked_for_what_its_own_values_say(tmp_path: Pa
 
 
 def test_the_tables_have_what_each_trial_was_asked_for(tmp_path: Path) -> None:
-    study = create(space("one"), tmp_path)
+    study = create(space("one"), None, tmp_path)
     play(study, 16)
     record = study.record()
     frame = trials_frame(record).set_index("key")
@@ -127,10 +112,10 @@ def test_the_tables_have_what_each_trial_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_trials_are_taken_over_by_what_they_were_asked_for(tmp_path: Path) -> None:
-    first = create(space("first"), tmp_path)
+    first = create(space("first"), None, tmp_path)
     play(first, 16)
     methods = [trial.method for trial in first.record().trials]
-    every = create(of := space("second"), tmp_path, *taken(first, of))
+    every = create(of := space("second"), None, tmp_path, *taken(first, of))
     assert [t.parameters for t in every.record().trials] == [t.parameters for t in first.record().trials]
 
     two = space("two", "search.parameters.method.name.choices=[selective_lora, codyra]")
@@ -146,7 +131,7 @@ def test_trials_are_taken_over_by_what_they_were_asked_for(tmp_path: Path) -> No
 
 
 def test_a_setting_of_a_method_that_is_not_searched_has_to_be_equal(tmp_path: Path) -> None:
-    first = create(space("first"), tmp_path)
+    first = create(space("first"), None, tmp_path)
     play(first, 16)
     methods = [trial.method for trial in first.record().trials]
     # codyra has no threshold, and lora neither
@@ -158,7 +143,7 @@ def test_a_setting_of_a_method_that_is_not_searched_has_to_be_equal(tmp_path: Pa
 def test_a_sweep_of_one_method_begins_one_of_several(tmp_path: Path) -> None:
     price = "method.lambda: {low: 0.01, high: 10, log: true}"
     plain = f"search.parameters={{{price}, method.rank: {{choices: [1, 4]}}}}"
-    first = create(space("first", plain), tmp_path)
+    first = create(space("first", plain), None, tmp_path)
     play(first, 4)
     (trial, *others) = taken(first, space("second"))
     assert len(others) == 3
