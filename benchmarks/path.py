@@ -5,7 +5,8 @@ at the same numbers of blocks, for a third of the epochs or less.
 
 Then: does it matter in which order a path closes its blocks? By score (the default), at random, the smallest
 update first, the least gradient at the start first, or what costs the least loss on training pictures first;
-and the same with a price of 1 on moving the features (`training.retention`).
+and the same with a price of 1 on moving the features (`training.retention`). And does a path gain by another
+schedule: half the share of epochs with all blocks open, or twice the epochs?
 
 Method: low-rank blocks of rank 8. `fresh` trains for each number of blocks anew, in mode controlled;
 `path` goes through all of them in one training. Both at every learning rate with every seed; the rate of
@@ -71,7 +72,9 @@ class Setting:
 
     def spent(self, way: str) -> int:
         """Epochs of a way."""
-        return self.fresh * len(self.counts) if way == "fresh" else self.epochs
+        if way == "fresh":
+            return self.fresh * len(self.counts)
+        return (2 if way == LONGER else 1) * self.epochs
 
 
 def fresh(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
@@ -113,6 +116,16 @@ def path(
         yield from ([dict(point.metrics) for point in points] for points in training.points)
 
 
+def half_as_dense(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
+    """Paths with more of their epochs left for closing blocks."""
+    return path(bench, replace(setting, dense=setting.dense / 2), trials)
+
+
+def twice_as_long(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
+    """Paths with twice the epochs."""
+    return path(bench, replace(setting, epochs=2 * setting.epochs), trials)
+
+
 Train = Callable[[Bench, Setting, Sequence[Space]], Iterator[list[Row]]]
 ORDERS: dict[str, Train] = {
     "path": path,
@@ -122,10 +135,13 @@ ORDERS: dict[str, Train] = {
     "path, least loss first": partial(path, order=ByLoss()),
 }
 RETAINED = ", features held"
+LONGER = "path, twice as long"
+SCHEDULES: dict[str, Train] = {"path, half as dense": half_as_dense, LONGER: twice_as_long}
 WAYS: dict[str, Train] = {
     "fresh": fresh,
     **ORDERS,
     **{way + RETAINED: train for way, train in ORDERS.items()},
+    **SCHEDULES,
 }
 
 
@@ -139,7 +155,7 @@ _PACS = Setting(
     rates=(2e-3, 5e-3),
     seeds=3,
     pack=1,
-    ways=("fresh", "path"),
+    ways=("fresh", "path", *SCHEDULES),
 )
 SETTINGS = {
     "tiny": Setting(

@@ -5,8 +5,8 @@ rank for 16 trials of 3 epochs, under a budget of at most 2, 4 or 8 of 32 blocks
 how many seconds, has one trial in `budget.mode: path` a front at least as good, for each of the budgets?
 
 Method: tiny-clip learns the digits, 5 seeds, of the sampler and of every training. A path is one trial of
-`python -m sweeper run` with 7 epochs, rank 8, learning rate 5e-3, and serves all three budgets; a plain
-search is run for each. Both train one trial at a time. Measured is the hypervolume of (ID accuracy, retained
+`python -m sweeper run` with 14, 7 or 5 epochs, rank 8, learning rate 5e-3, and serves all three budgets; a
+plain search is run for each. Both train one trial at a time. Measured is the hypervolume of (ID accuracy, retained
 accuracy) as fractions, reference point (0, 0), validation splits, of the models inside the budget so far.
 Seconds are of whole commands: the path's are its command's, times the share of the epochs that it needed.
 
@@ -15,6 +15,7 @@ Seconds are of whole commands: the path's are its command's, times the share of 
 """
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -32,11 +33,11 @@ from sweeper.study.sweep_study import SweepStudy
 
 SPACE = str(REPOSITORY / "spaces" / "clip_lambda.yaml")
 BUDGETS, SEEDS, TRIALS, EPOCHS = (2, 4, 8), (0, 1, 2, 3, 4), 16, 3
+LENGTHS = (14, 7, 5)  # epochs of a path
 PATH = (
     "budget={active_blocks: 2, mode: path}",
     "method.rank=8",
     "method.path={counts: [32, 24, 16, 12, 8, 6, 4, 2, 1], dense: 0.2857}",
-    "training.epochs=7",
     "search={trials: 1}",
     "baselines=[]",
     "confirm=null",
@@ -45,11 +46,12 @@ PATH = (
 MEASURES = ["active_blocks", "id_accuracy", "retained_accuracy", "epoch"]
 
 
-def path(seed: int, work: Path) -> pd.DataFrame:
+def path(epochs: int, seed: int, work: Path) -> pd.DataFrame:
     """A row for each point of a path, in their order; ``epoch`` is how many were spent until then."""
 
     def command(name: str) -> Sequence[str]:
-        settings = [word for s in (*PATH, f"training.seed={seed}") for word in ("--set", s)]
+        chosen = (*PATH, f"training.epochs={epochs}", f"training.seed={seed}")
+        settings = [word for s in chosen for word in ("--set", s)]
         return ["-m", "sweeper", "run", SPACE, "--name", name, *settings]
 
     def result(name: str) -> pd.DataFrame:
@@ -57,7 +59,7 @@ def path(seed: int, work: Path) -> pd.DataFrame:
         (trial,) = study.record().trials
         return pd.DataFrame([{key: point.metrics[key] for key in MEASURES} for point in trial.points])
 
-    name = f"path-seed-{seed}"
+    name = f"path-{epochs}-seed-{seed}"
     return _run(work, name, command(name), lambda: result(name))
 
 
@@ -109,17 +111,17 @@ def comparison(found: pd.DataFrame, searched: pd.DataFrame, budget: int) -> dict
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """A line a seed and budget, and the medians of each budget."""
+    """A line a length of path, seed and budget, and the medians of each length and budget."""
     lines = []
-    for budget in BUDGETS:
-        own = [row for row in rows if row["at most"] == budget]
-        lines += [[budget, row["seed"], *_shown(row)] for row in own]
+    for length, budget in itertools.product(LENGTHS, BUDGETS):
+        own = [row for row in rows if (row["length"], row["at most"]) == (length, budget)]
+        lines += [[length, budget, row["seed"], *_shown(row)] for row in own]
         reached = [row for row in own if row["epochs"] is not None]
         middle = {name: statistics.median(row[name] for row in reached) for name in own[0] if reached}
         ends = {name: statistics.median(row[name] for row in own) for name in ("plain", "path")}
         median = middle | ends if reached else dict.fromkeys(own[0]) | ends
-        lines.append([budget, f"median; reached by {len(reached)} of {len(own)}", *_shown(median)])
-    header = ["at most", "seed", "plain at its end", "path at its end", "epochs until then"]
+        lines.append([length, budget, f"median; reached by {len(reached)} of {len(own)}", *_shown(median)])
+    header = ["path of epochs", "at most", "seed", "plain at its end", "path at its end", "epochs until then"]
     return markdown([*header, "of the plain search's epochs", "of its seconds"], lines)
 
 
@@ -142,9 +144,13 @@ def main() -> None:
     work = (options.work or Path(tempfile.mkdtemp(prefix="path-"))).absolute()
     work.mkdir(parents=True, exist_ok=True)
     rows = [
-        {"at most": budget, "seed": seed, **comparison(path(seed, work), plain(budget, seed, work), budget)}
-        for seed in options.seeds
-        for budget in BUDGETS
+        {
+            "length": length,
+            "at most": budget,
+            "seed": seed,
+            **comparison(path(length, seed, work), plain(budget, seed, work), budget),
+        }
+        for seed, length, budget in itertools.product(options.seeds, LENGTHS, BUDGETS)
     ]
     text = table(rows)
     (RESULTS / "path_beside_search.md").write_text(text)

@@ -1,6 +1,7 @@
 """The service, as its client sees it."""
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from sweeper.errors import UserError
 _SECONDS = 90.0  # that the service may take to answer, which itself waits for Ray
 _REPORT_SECONDS = 600.0
 _MODEL_SECONDS = 1200.0  # a model is written before it is sent
+_REMEDY = re.compile(r"`(python -m sweeper (?:export|list|report|resume|status)[^`]*)`")
 
 
 class Client:
@@ -130,7 +132,11 @@ class Client:
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             why = "has another token" if "SWEEPER_TOKEN" in os.environ else "asks for a token"
             return UserError(f"{self._url} {why}: set SWEEPER_TOKEN to the service's")
-        return UserError(_detail(answer) or f"{self._url} answers {answer.status_code}: is it a sweeper's?")
+        detail = _detail(answer)
+        if detail is None:
+            return UserError(f"{self._url} answers {answer.status_code}: is it a sweeper's?")
+        # A service does not know by which address it is reached.
+        return UserError(_REMEDY.sub(rf"`\1 --server {self._url}`", detail))
 
 
 def _named(name: str) -> str:
@@ -147,7 +153,7 @@ def _reason(error: httpx.HTTPError) -> str:
 
 def _detail(answer: httpx.Response) -> str | None:
     try:
-        return str(answer.json()["detail"])
+        return str(answer.json()["detail"]) or None
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -53,6 +53,7 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
         raise UserError(f"{file}: it is there already; give another file by --to")
     blocks = len(candidate_blocks(backbone, SelectiveLora(name="selective_lora")))
     score = "zero_shot" if backbone.reads_text else "knn"
+    unnamed = not is_named(source, class_names(source, found.classes))
     own = None if model in (TINY_CLIP, TINY_DINO) else "head" if backbone.classifier is not None else score
     file.write_text(
         _environment()
@@ -68,10 +69,10 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
             quoted=json.dumps(str(data)),
             probe=_probe(settings["name"], score),
             own=own,
-            unnamed=not is_named(source, class_names(source, found.classes)),
+            unnamed=unnamed,
             budget=max(1, blocks // _SHARE),
             blocks=blocks,
-            reads_text=backbone.reads_text,
+            prompts=backbone.reads_text and not unnamed,
             gpus=int(torch.cuda.is_available()),
         )
     )

@@ -21,14 +21,16 @@ def pictures(folder: Path, *classes: str, count: int = 10) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "probe"), [("tiny-clip", "glyphs, score: zero_shot"), ("tiny-dino", "glyphs, score: knn")]
+    ("model", "probe", "head_rate"),
+    [("tiny-clip", "glyphs, score: zero_shot", 0.1), ("tiny-dino", "glyphs, score: knn", None)],
 )
-def test_what_is_written_is_valid(tmp_path: Path, model: str, probe: str) -> None:
+def test_what_is_written_is_valid(tmp_path: Path, model: str, probe: str, head_rate: float | None) -> None:
     pictures(tmp_path / "my pets", "cat", "dog")
     place = Workplace(tmp_path)
     said = place.sweeper("init", "--model", model, "--data", "my pets")
     assert "my-pets.yaml: 2 classes, train 12, val 4, test 4 pictures by their names, not read yet" in said
     assert probe in (tmp_path / "my-pets.yaml").read_text()
+    assert load_space(tmp_path / "my-pets.yaml").training.head_lr == head_rate
     assert "cost: about" in place.sweeper("validate", "my-pets.yaml")
     refused = place.sweeper("init", "--model", model, "--data", "my pets", status=2)
     assert refused.strip() == "my-pets.yaml: it is there already; give another file by --to"

@@ -60,8 +60,9 @@ def test_a_finished_sweep_and_one_that_is_not_there_are_told(
     here, there = (
         command("enqueue", "done", "method.rank=4", *at) for at in ((), ("--server", server))
     )  # fmt: skip
-    assert here == there and here[0] == 2 and "is finished: ask for more of its trials" in here[1]
-    assert f"resume done --trials {len(load('done').record.trials) + 1}`" in here[1]
+    assert here[0] == there[0] == 2 and "is finished: ask for more of its trials" in here[1]
+    remedy = f"resume done --trials {len(load('done').record.trials) + 1}"
+    assert f"{remedy}`" in here[1] and there[1] == here[1].replace(remedy, f"{remedy} --server {server}")
     status, told = command("enqueue", "dome", "method.rank=4", "--server", server)
     assert (status, told) == (2, "there is no sweep 'dome'; did you mean 'done'?\n")
     # What is asked for from now on counts at once.
