@@ -112,6 +112,15 @@ def test_an_empty_service_tells_how_to_begin(page: Any) -> None:
         assert page.wrong == []
 
 
+def test_what_a_proxy_before_the_service_refuses_is_told_until_it_answers_again(page: Any) -> None:
+    with served(create_app(Settings())) as address:
+        page.route("**/sweeps", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+        page.goto(address)
+        page.get_by_text("the service answers 502").wait_for()
+        page.unroute("**/sweeps")
+        page.get_by_text("the service answers 502").wait_for(state="hidden")
+
+
 def test_who_may_only_read_is_offered_nothing_else(sweep: SweepStudy, page: Any) -> None:
     tokens = {"the-token-of-eve-1": Person("eve", Role.READ)}
     with served(create_app(Settings(token=TOKEN, tokens=tokens))) as address:
