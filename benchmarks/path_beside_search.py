@@ -6,9 +6,10 @@ how many seconds, has one trial in `budget.mode: path` a front at least as good,
 
 Method: tiny-clip learns the digits, 5 seeds, of the sampler and of every training. A path is one trial of
 `python -m sweeper run` with 14, 7 or 5 epochs, rank 8, learning rate 5e-3, and serves all three budgets; a
-plain search is run for each. Both train one trial at a time. Measured is the hypervolume of (ID accuracy, retained
-accuracy) as fractions, reference point (0, 0), validation splits, of the models inside the budget so far.
-Seconds are of whole commands: the path's are its command's, times the share of the epochs that it needed.
+plain search is run for each. Both train one trial at a time. Measured is the hypervolume of (ID accuracy,
+retained accuracy) as fractions, reference point (0, 0), validation splits, of the models inside the budget so
+far. Seconds are of whole commands: the path's are its command's, times the share of the epochs that it
+needed.
 
     python -m benchmarks.path_beside_search                # all of it, then results/path_beside_search.md
     python -m benchmarks.path_beside_search --seeds 0 1    # a part; what is in --work is not run again

@@ -53,7 +53,7 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
         raise UserError(f"{file}: it is there already; give another file by --to")
     blocks = len(candidate_blocks(backbone, SelectiveLora(name="selective_lora")))
     score = "zero_shot" if backbone.reads_text else "knn"
-    unnamed = not is_named(source, class_names(source, found.classes))
+    named = is_named(source, class_names(source, found.classes))
     own = None if model in (TINY_CLIP, TINY_DINO) else "head" if backbone.classifier is not None else score
     file.write_text(
         _environment()
@@ -69,10 +69,10 @@ def write_space(model: str, pretrained: str | None, data: Path, to: Path | None)
             quoted=json.dumps(str(data)),
             probe=_probe(settings["name"], score),
             own=own,
-            unnamed=unnamed,
+            unnamed=backbone.reads_text and not named,
             budget=max(1, blocks // _SHARE),
             blocks=blocks,
-            prompts=backbone.reads_text and not unnamed,
+            prompts=backbone.reads_text and named,
             gpus=int(torch.cuda.is_available()),
         )
     )

@@ -44,8 +44,16 @@ def test_a_classifier_and_numbered_classes_are_seen(tmp_path: Path) -> None:
     said = place.sweeper("init", "--model", name, "--data", f"{tmp_path}/scans", "--to", "mine.yaml")
     assert "mine.yaml: 2 classes, train 18, val 2, test 20 pictures" in said
     space = load_space(tmp_path / "mine.yaml")
-    assert (space.sweep, space.training.head, space.budget.active_blocks) == ("scans", "fresh", 3)
+    assert (space.sweep, space.training.head, space.budget.active_blocks) == ("scans", None, 3)
     assert "classes: imagenet, limit: 5000, score: head" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_a_clip_begins_from_prompts_only_where_classes_have_names(tmp_path: Path) -> None:
+    pictures(tmp_path / "scans", "1", "2")
+    Workplace(tmp_path).sweeper("init", "--model", "tiny-clip", "--data", "scans")
+    space = load_space(tmp_path / "scans.yaml")
+    assert (space.training.head, space.training.head_lr) == ("fresh", None)
+    assert "zero_shot" not in {baseline.method for baseline in space.baselines}
 
 
 def test_what_cannot_be_used_is_refused_by_its_option(tmp_path: Path) -> None:
