@@ -155,7 +155,7 @@ _PACS = Setting(
     rates=(2e-3, 5e-3),
     seeds=3,
     pack=1,
-    ways=("fresh", "path", *SCHEDULES),
+    ways=("fresh", "path"),
 )
 SETTINGS = {
     "tiny": Setting(
@@ -171,7 +171,9 @@ SETTINGS = {
         ways=tuple(WAYS),
     ),
     "pacs": _PACS,
-    "two_tower": replace(_PACS, space=Path("spaces/two_tower_pacs.yaml")),
+    "two_tower": replace(
+        _PACS, space=Path("spaces/two_tower_pacs.yaml"), ways=(*_PACS.ways, "path, half as dense")
+    ),
 }
 
 
