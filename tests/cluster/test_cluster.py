@@ -130,7 +130,9 @@ def space(name: str, rates: list[float], trials: int) -> str:
         f"sweep={name}",
         f"search={json.dumps(search)}",
         f"training.epochs={EPOCHS}",
-        "training.batch_size=64",
+        # A trial lasts longer than the start of a process: else Ray Tune gives it to the first one again, and
+        # never are two under way.
+        "training.batch_size=16",
         "data.ood=[]",
         "data.probes=[{source: glyphs, limit: 100, score: zero_shot}]",
         "budget={active_blocks: 32}",
