@@ -74,7 +74,13 @@ class Setting:
         """Epochs of a way."""
         if way == "fresh":
             return self.fresh * len(self.counts)
-        return (2 if way == LONGER else 1) * self.epochs
+        return self.scheduled(way).epochs
+
+    def scheduled(self, way: str) -> "Setting":
+        """With the schedule of a way."""
+        return replace(
+            self, **{name: factor * getattr(self, name) for name, factor in SCHEDULES.get(way, {}).items()}
+        )
 
 
 def fresh(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
@@ -116,16 +122,6 @@ def path(
         yield from ([dict(point.metrics) for point in points] for points in training.points)
 
 
-def half_as_dense(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
-    """Paths with more of their epochs left for closing blocks."""
-    return path(bench, replace(setting, dense=setting.dense / 2), trials)
-
-
-def twice_as_long(bench: Bench, setting: Setting, trials: Sequence[Space]) -> Iterator[list[Row]]:
-    """Paths with twice the epochs."""
-    return path(bench, replace(setting, epochs=2 * setting.epochs), trials)
-
-
 Train = Callable[[Bench, Setting, Sequence[Space]], Iterator[list[Row]]]
 ORDERS: dict[str, Train] = {
     "path": path,
@@ -135,13 +131,14 @@ ORDERS: dict[str, Train] = {
     "path, least loss first": partial(path, order=ByLoss()),
 }
 RETAINED = ", features held"
-LONGER = "path, twice as long"
-SCHEDULES: dict[str, Train] = {"path, half as dense": half_as_dense, LONGER: twice_as_long}
+HALF_AS_DENSE = "path, half as dense"
+# Factors of what a setting says.
+SCHEDULES: dict[str, dict[str, float]] = {HALF_AS_DENSE: {"dense": 0.5}, "path, twice as long": {"epochs": 2}}
 WAYS: dict[str, Train] = {
     "fresh": fresh,
     **ORDERS,
     **{way + RETAINED: train for way, train in ORDERS.items()},
-    **SCHEDULES,
+    **dict.fromkeys(SCHEDULES, path),
 }
 
 
@@ -171,9 +168,7 @@ SETTINGS = {
         ways=tuple(WAYS),
     ),
     "pacs": _PACS,
-    "two_tower": replace(
-        _PACS, space=Path("spaces/two_tower_pacs.yaml"), ways=(*_PACS.ways, "path, half as dense")
-    ),
+    "two_tower": replace(_PACS, space=Path("spaces/two_tower_pacs.yaml"), ways=(*_PACS.ways, HALF_AS_DENSE)),
 }
 
 
@@ -193,7 +188,9 @@ def measure(name: str) -> None:
             held = {"training.retention": 1.0} if way.endswith(RETAINED) else {}
             own = [{"training.lr": rate, "training.seed": s, **held} for s in range(setting.seeds)]
             began = time.perf_counter()
-            models = list(train(bench, setting, [bench.space.with_values(values) for values in own]))
+            models = list(
+                train(bench, setting.scheduled(way), [bench.space.with_values(values) for values in own])
+            )
             seconds = (time.perf_counter() - began) / setting.seeds
             for seed, left in enumerate(models):
                 for n, model in zip(setting.counts, left, strict=True):
